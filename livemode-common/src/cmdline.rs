@@ -1,0 +1,116 @@
+//! The kernel command line: its words as the kernel splits them (lib/cmdline.c, next_arg), in order and with repeats.
+use std::fmt;
+
+/// One word: a key and, after the first `=`, a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// What stands before the first `=`.
+    pub key: String,
+    /// What stands after it, without the quotes.
+    pub value: Option<String>,
+}
+
+impl Word {
+    /// `key=value`.
+    pub fn pair(key: &str, value: impl Into<String>) -> Self {
+        Self {
+            key: key.to_owned(),
+            value: Some(value.into()),
+        }
+    }
+
+    /// A word without a value.
+    pub fn flag(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            value: None,
+        }
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            None => f.write_str(&self.key),
+            Some(v) if v.contains(char::is_whitespace) => write!(f, "{}=\"{v}\"", self.key),
+            Some(v) => write!(f, "{}={v}", self.key),
+        }
+    }
+}
+
+/// A whole command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cmdline(pub Vec<Word>);
+
+impl Cmdline {
+    /// Splits a line at blanks that stand outside double quotes.
+    pub fn parse(line: &str) -> Self {
+        let mut words = Vec::new();
+        let (mut word, mut quoted, mut any) = (String::new(), false, false);
+        for c in line.chars().chain(std::iter::once(' ')) {
+            match c {
+                '"' => (quoted, any) = (!quoted, true),
+                c if c.is_whitespace() && !quoted => {
+                    if any {
+                        words.push(split(&word));
+                    }
+                    (word, any) = (String::new(), false);
+                }
+                c => {
+                    word.push(c);
+                    any = true;
+                }
+            }
+        }
+        if quoted {
+            words.push(split(word.trim_end()));
+        }
+        Self(words)
+    }
+
+    /// The last value of `key`, as the kernel and dracut's getarg take it.
+    pub fn last(&self, key: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .rev()
+            .find(|w| w.key == key)
+            .and_then(|w| w.value.as_deref())
+    }
+}
+
+impl fmt::Display for Cmdline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.0.iter().map(Word::to_string).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+fn split(word: &str) -> Word {
+    match word.split_once('=') {
+        Some((key, value)) => Word::pair(key, value),
+        None => Word::flag(word),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_keep_blanks_and_repeats_keep_their_order() {
+        let line = r#"ro console=tty0 rd.live.dir="/a b" console=ttyS0 quiet"#;
+        let parsed = Cmdline::parse(line);
+        assert_eq!(parsed.last("console"), Some("ttyS0"));
+        assert_eq!(parsed.last("rd.live.dir"), Some("/a b"));
+        assert_eq!(parsed.to_string(), line);
+    }
+
+    #[test]
+    fn a_whole_word_may_be_quoted_and_an_open_quote_ends_with_the_line() {
+        assert_eq!(
+            Cmdline::parse("\"a=b c\" d=\"e f\n").0,
+            [Word::pair("a", "b c"), Word::pair("d", "e f")]
+        );
+        assert_eq!(Cmdline::parse(" \n"), Cmdline::default());
+    }
+}

@@ -1,0 +1,186 @@
+//! Writing into a container without being led out of it: links inside mean the container's root, as they
+//! will once it runs. Works on every kernel (el8's 4.18 has no openat2(2)); nothing else may change the tree
+//! meanwhile, which holds for a throw-away overlay.
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{symlink, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+/// As the kernel's own limit (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+
+/// The root directory of a container.
+#[derive(Debug, Clone)]
+pub struct ContainerDir(PathBuf);
+
+impl ContainerDir {
+    /// The container at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// Its root directory on this machine.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where `path` of the container lies on this machine, all links followed inside it.
+    /// What does not exist yet is taken as named.
+    ///
+    /// # Errors
+    /// When links go in circles or cannot be read.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
+        self.follow(path.as_ref(), true)
+    }
+
+    fn follow(&self, path: &Path, last_too: bool) -> Result<PathBuf> {
+        let mut todo: VecDeque<OsString> = names(path);
+        let mut done = PathBuf::new();
+        let mut links = 0;
+        while let Some(name) = todo.pop_front() {
+            if name == ".." {
+                done.pop();
+                continue;
+            }
+            let here = self.0.join(&done).join(&name);
+            let is_link = fs::symlink_metadata(&here).is_ok_and(|m| m.file_type().is_symlink());
+            if !is_link || (todo.is_empty() && !last_too) {
+                done.push(&name);
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                bail!("{}: too many symbolic links", path.display());
+            }
+            let to = fs::read_link(&here).with_context(|| format!("reading {}", here.display()))?;
+            if to.is_absolute() {
+                done = PathBuf::new();
+            }
+            for name in names(&to).into_iter().rev() {
+                todo.push_front(name);
+            }
+        }
+        Ok(self.0.join(done))
+    }
+
+    /// Whether something is at `path`, links followed.
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.resolve(path).is_ok_and(|p| p.exists())
+    }
+
+    /// Writes a file in place of whatever file or link was there; missing directories are made.
+    ///
+    /// # Errors
+    /// When it cannot be written, or a directory is in its place.
+    pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+        use io::Write;
+        let at = self.replace(path.as_ref())?;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&at)
+            .with_context(|| format!("creating {}", at.display()))?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+            .and_then(|()| file.write_all(content.as_ref()))
+            .with_context(|| format!("writing {}", at.display()))
+    }
+
+    /// Makes a symbolic link in place of whatever was there; a directory goes only when it is empty.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn symlink(&self, to: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<()> {
+        let at = self.replace(path.as_ref())?;
+        symlink(to, &at).with_context(|| format!("linking {}", at.display()))
+    }
+
+    /// Makes a directory and those above it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create_dir(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
+        let at = self.resolve(path)?;
+        fs::create_dir_all(&at).with_context(|| format!("creating {}", at.display()))?;
+        Ok(at)
+    }
+
+    /// Reads a file as text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<String> {
+        let at = self.resolve(path)?;
+        fs::read_to_string(&at).with_context(|| format!("reading {}", at.display()))
+    }
+
+    fn replace(&self, path: &Path) -> Result<PathBuf> {
+        let at = self.follow(path, false)?;
+        if at == self.0 {
+            bail!("{} is the container's root", path.display());
+        }
+        if let Some(dir) = at.parent() {
+            fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        }
+        let removed = match fs::symlink_metadata(&at) {
+            Ok(meta) if meta.is_dir() => fs::remove_dir(&at),
+            Ok(_) => fs::remove_file(&at),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        };
+        removed.with_context(|| format!("replacing {}", at.display()))?;
+        Ok(at)
+    }
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|c| match c {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_never_lead_out_of_the_container() {
+        let outside = tempfile::tempdir().unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        let container = ContainerDir::new(inside.path());
+        symlink(outside.path(), inside.path().join("absolute")).unwrap();
+        symlink("../../../../../../../..", inside.path().join("up")).unwrap();
+        fs::create_dir(inside.path().join("etc")).unwrap();
+        symlink(outside.path().join("file"), inside.path().join("etc/last")).unwrap();
+        symlink("/etc", inside.path().join("linked")).unwrap();
+
+        container.write("/absolute/file", "x", 0o600).unwrap();
+        container.write("/up/climbed", "x", 0o600).unwrap();
+        container.write("/etc/last", "x", 0o600).unwrap();
+        container.write("/linked/own", "x", 0o600).unwrap();
+        container.symlink("/run/upgrade", "/absolute/link").unwrap();
+
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        assert_eq!(fs::read(inside.path().join("climbed")).unwrap(), b"x");
+        assert_eq!(fs::read(inside.path().join("etc/last")).unwrap(), b"x");
+        assert_eq!(fs::read(inside.path().join("etc/own")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_circle_of_links_is_an_error() {
+        let inside = tempfile::tempdir().unwrap();
+        symlink("/b", inside.path().join("a")).unwrap();
+        symlink("/a", inside.path().join("b")).unwrap();
+        let error = ContainerDir::new(inside.path()).resolve("/a/x").unwrap_err();
+        assert_eq!(error.to_string(), "/a/x: too many symbolic links");
+    }
+}

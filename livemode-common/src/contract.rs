@@ -1,0 +1,216 @@
+//! The words that cross a process: paths, kernel arguments and the records that one binary writes and another reads.
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// Version of every record and JSON output below.
+pub const SCHEMA: u32 = 1;
+
+/// Where leapp keeps configuration files, on the source system.
+pub const CONFIG_DIR: &str = "etc/leapp/actor_conf.d";
+/// Directory of our records, on the source system.
+pub const STATE_DIR: &str = "var/lib/leapp/livemode";
+/// What `livemode-prep build` made, on the source system.
+pub const MANIFEST: &str = "var/lib/leapp/livemode/manifest.json";
+/// Where the upgrade stands, on the source system.
+pub const STATE: &str = "var/lib/leapp/livemode/state.json";
+/// leapp's own log, on the source system; only ever appended to.
+pub const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
+/// The live system's journal as text, on the source system; only ever appended to.
+pub const JOURNAL_LOG: &str = "var/log/leapp/livemode-journal.log";
+/// Where leapp marks a failed upgrade, on the source system.
+pub const LEAPP_FAILED_MARK: &str = "root/tmp_leapp_py3/.leapp_upgrade_failed";
+
+/// The live system's own run-time directory.
+pub const RUN_DIR: &str = "/run/livemode";
+/// The file system that holds the image, in the live system.
+pub const RUN_DEVICE: &str = "/run/livemode/device";
+/// The mounted squashfs, in the live system.
+pub const RUN_IMAGE: &str = "/run/livemode/image";
+/// The tmpfs that takes the live system's writes.
+pub const RUN_OVERLAY: &str = "/run/livemode/overlay";
+/// What `livemode-boot` did and how long each step took.
+pub const BOOT_RECORD: &str = "/run/livemode/boot.json";
+/// The source system, with all of its mounts below.
+pub const SOURCE_MOUNT: &str = "/run/upgrade";
+/// Present on the live system: do not reboot after success.
+pub const NO_REBOOT: &str = "/run/upgrade/.noreboot";
+/// Present on the live system: an admin asked for the upgrade by hand.
+pub const START_REQUEST: &str = "/run/livemode/start";
+
+/// Unit that runs the upgrade.
+pub const UPGRADE_UNIT: &str = "livemode-upgrade.service";
+
+/// Exit code: the operation failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code: the configuration is invalid.
+pub const EXIT_CONFIG: u8 = 3;
+/// Exit code: a precondition is not met.
+pub const EXIT_PRECONDITION: u8 = 4;
+
+/// Kernel arguments that the boot entry carries and `livemode-boot` or `livemode-run` read.
+pub mod karg {
+    /// Root of the system that boots: `livemode:UUID=…`.
+    pub const ROOT: &str = "root";
+    /// Directory of the image on its file system.
+    pub const LIVE_DIR: &str = "rd.live.dir";
+    /// File name of the image.
+    pub const LIVE_IMAGE: &str = "rd.live.squashimg";
+    /// `sha256:<64 hex>` or `none`.
+    pub const DIGEST: &str = "livemode.digest";
+    /// Size of the image in bytes.
+    pub const SIZE: &str = "livemode.size";
+    /// Seconds after boot until which the image's device is waited for.
+    pub const TIMEOUT: &str = "livemode.timeout";
+    /// Seconds a refusal stays on the console before the way back is taken.
+    pub const COUNTDOWN: &str = "livemode.countdown";
+    /// Limit of the tmpfs overlay, as tmpfs(5) reads `size=`.
+    pub const OVERLAY_SIZE: &str = "livemode.overlay_size";
+    /// `0` or `1`: start the upgrade by itself.
+    pub const AUTOSTART: &str = "upgrade.autostart";
+    /// File on the source system for the trace of the upgrade.
+    pub const STRACE: &str = "upgrade.strace";
+    /// What dracut does instead of a prompt: `reboot`, `poweroff` or `halt` (dracut.cmdline(7)).
+    pub const EMERGENCY: &str = "rd.emergency";
+}
+
+/// The names upstream gives to what is placed into `/boot`.
+pub struct BootFiles {
+    /// The target's kernel.
+    pub kernel: String,
+    /// Its FIPS checksum.
+    pub hmac: String,
+    /// The initramfs that mounts the image.
+    pub initramfs: String,
+}
+
+impl BootFiles {
+    /// The three paths below the source system's root, for a machine name as uname(2) gives it.
+    pub fn for_arch(arch: &str) -> Self {
+        Self {
+            kernel: format!("boot/vmlinuz-upgrade.{arch}"),
+            hmac: format!("boot/.vmlinuz-upgrade.{arch}.hmac"),
+            initramfs: format!("boot/initramfs-upgrade.{arch}.img"),
+        }
+    }
+}
+
+/// A file that `build` put in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Path as the source system sees it.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 in hex.
+    pub sha256: String,
+}
+
+/// The upgrade's boot entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootEntry {
+    /// Who keeps the entry: `none` when nobody does yet.
+    pub loader: String,
+    /// The whole kernel command line.
+    pub arguments: String,
+}
+
+/// What `livemode-prep build` made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this record.
+    pub schema: u32,
+    /// The squashfs image.
+    pub image: Artifact,
+    /// The kernel in /boot.
+    pub kernel: Artifact,
+    /// The kernel's checksum file in /boot, where the target has one.
+    pub hmac: Option<Artifact>,
+    /// The initramfs in /boot.
+    pub initramfs: Artifact,
+    /// Release of the target's kernel.
+    pub kernel_version: String,
+    /// Compressor of the image.
+    pub compressor: String,
+    /// The boot entry.
+    pub boot: BootEntry,
+    /// The source system's own kernel arguments, which the upgrade sees as /proc/cmdline.
+    pub source_arguments: String,
+    /// The configuration it was built from.
+    pub config: Config,
+    /// Versions of ours and of the tools.
+    pub versions: std::collections::BTreeMap<String, String>,
+    /// Seconds since the epoch.
+    pub created: u64,
+}
+
+/// Where the upgrade stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// `build` is done, the machine has not booted the image yet.
+    Prepared,
+    /// The live system is up.
+    Booted,
+    /// leapp runs.
+    Upgrading,
+    /// leapp ended with 0, both times.
+    Succeeded,
+    /// The image was refused, or leapp failed.
+    Failed,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Prepared => "prepared",
+            Self::Booted => "booted",
+            Self::Upgrading => "upgrading",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// The record behind `state.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this record.
+    pub schema: u32,
+    /// Where the upgrade stands.
+    pub state: Phase,
+    /// Seconds since the epoch of this change.
+    pub time: u64,
+    /// Which run of the upgrade, from 1; 0 before the first.
+    pub attempt: u32,
+    /// What the upgrade did last, or why it failed.
+    pub message: String,
+    /// Exit code of the command that ended the upgrade.
+    pub exit_code: Option<i32>,
+}
+
+/// One timed step of `livemode-boot`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What was done.
+    pub name: String,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+/// The record behind `boot.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootRecord {
+    /// Version of this record.
+    pub schema: u32,
+    /// The device that holds the image.
+    pub device: String,
+    /// The image, below that device's file system.
+    pub image: String,
+    /// Size of the image in bytes.
+    pub size: u64,
+    /// SHA-256 that the image was found to have; absent when the check was off.
+    pub sha256: Option<String>,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}

@@ -1,0 +1,111 @@
+//! Writing files so that a power cut leaves the old or the new content, and reading a file's digest.
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+/// Read in pieces of this size: large enough that system calls do not count.
+const HASH_CHUNK: usize = 1 << 20;
+
+/// Puts `content` at `path`: temp file in the same directory, fsync, rename, fsync of the directory.
+/// Owner, ACLs and extended attributes of a file that was there before are not kept.
+///
+/// # Errors
+/// When the directory cannot be written or is full; what was at `path` before is then untouched.
+pub fn atomic_write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let write = || -> Result<()> {
+        let mut temp = tempfile::Builder::new().prefix(".livemode-").tempfile_in(dir)?;
+        temp.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        temp.write_all(content)?;
+        temp.as_file().sync_all()?;
+        temp.persist(path).map_err(|e| e.error)?;
+        sync_dir(dir)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Makes the entries of a directory durable.
+///
+/// # Errors
+/// When the directory cannot be opened or synced.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .with_context(|| format!("syncing {}", dir.display()))
+}
+
+/// Opens a file for appending, made with `mode` where it does not exist yet.
+///
+/// # Errors
+/// When it can be neither made nor opened.
+pub fn append(path: &Path, mode: u32) -> Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(mode)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+/// SHA-256 in hex and size in bytes of what is left to read; `progress` is told the bytes read so far.
+///
+/// # Errors
+/// When reading fails.
+pub fn sha256(mut reader: impl Read, mut progress: impl FnMut(u64)) -> Result<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; HASH_CHUNK];
+    let mut size = 0;
+    loop {
+        let n = match reader.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e.into()),
+        };
+        hasher.update(&chunk[..n]);
+        size += n as u64;
+        progress(size);
+    }
+    Ok((
+        hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        size,
+    ))
+}
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |t| t.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atomic_write_replaces_the_content_and_leaves_no_temp_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        atomic_write(&path, b"old", 0o600).unwrap();
+        atomic_write(&path, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_digest_is_that_of_the_standard() {
+        // FIPS 180-2, appendix B.1.
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        assert_eq!(sha256(&b"abc"[..], |_| ()).unwrap(), (hex, 3));
+    }
+}

@@ -1,0 +1,145 @@
+//! fstab(5): lines in, entries out, and back.
+use std::fmt;
+
+use anyhow::{bail, Result};
+use serde::{Deserialize, Serialize};
+
+/// One entry, under the names of struct fstab and of leapp's FstabEntry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Device, network share or other source.
+    pub fs_spec: String,
+    /// Mount point, or `none`.
+    pub fs_file: String,
+    /// Type of the file system.
+    pub fs_vfstype: String,
+    /// Options, comma-separated.
+    pub fs_mntops: String,
+    /// For dump(8).
+    #[serde(default)]
+    pub fs_freq: String,
+    /// For fsck(8).
+    #[serde(default)]
+    pub fs_passno: String,
+}
+
+impl Entry {
+    /// The options, one by one.
+    pub fn options(&self) -> impl Iterator<Item = &str> {
+        self.fs_mntops.split(',').filter(|o| !o.is_empty())
+    }
+
+    /// Whether `option` is among the options.
+    pub fn has(&self, option: &str) -> bool {
+        self.options().any(|o| o == option)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_zero = |field: &str| {
+            if field.is_empty() {
+                "0".to_owned()
+            } else {
+                field.to_owned()
+            }
+        };
+        write!(
+            f,
+            "{} {} {} {} {} {}",
+            escape(&self.fs_spec),
+            escape(&self.fs_file),
+            self.fs_vfstype,
+            self.fs_mntops,
+            or_zero(&self.fs_freq),
+            or_zero(&self.fs_passno)
+        )
+    }
+}
+
+/// The entries of an fstab's text.
+///
+/// # Errors
+/// When a line has fewer than three fields; the error names the line.
+pub fn parse(text: &str) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields.len() < 3 {
+            bail!(
+                "line {}: expected device, mount point and type, found '{line}'",
+                number + 1
+            );
+        }
+        let field = |i: usize, default: &str| fields.get(i).map_or(default.to_owned(), |f| unescape(f));
+        entries.push(Entry {
+            fs_spec: field(0, ""),
+            fs_file: field(1, ""),
+            fs_vfstype: field(2, ""),
+            fs_mntops: field(3, "defaults"),
+            fs_freq: field(4, "0"),
+            fs_passno: field(5, "0"),
+        });
+    }
+    Ok(entries)
+}
+
+/// Turns `\040` and its like, as fstab(5) and proc(5) write blanks, into what they stand for.
+pub fn unescape(field: &str) -> String {
+    let bytes = field.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let octal = field
+            .get(i + 1..i + 4)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match (bytes[i], octal) {
+            (b'\\', Some(byte)) => {
+                out.push(byte);
+                i += 4;
+            }
+            (byte, _) => {
+                out.push(byte);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn escape(field: &str) -> String {
+    field
+        .replace('\\', r"\134")
+        .replace(' ', r"\040")
+        .replace('\t', r"\011")
+        .replace('#', r"\043")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_survives_the_round_trip() {
+        let line = r"UUID=0a3407de-014b-458b-b5c1-848e92a327a3 /mnt/a\040b xfs defaults,nofail 0 2";
+        let entries = parse(&format!("# comment\n\n{line}\n")).unwrap();
+        assert_eq!(entries[0].fs_file, "/mnt/a b");
+        assert_eq!(entries[0].to_string(), line);
+    }
+
+    #[test]
+    fn missing_fields_take_their_defaults_and_a_short_line_is_named() {
+        assert_eq!(
+            parse("/dev/sda1 / ext4").unwrap()[0].to_string(),
+            "/dev/sda1 / ext4 defaults 0 0"
+        );
+        assert_eq!(
+            parse("\n/dev/sda1 /").unwrap_err().to_string(),
+            "line 2: expected device, mount point and type, found '/dev/sda1 /'"
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! /proc/self/mountinfo, as proc_pid_mountinfo(5) describes it.
+use std::path::{Path, PathBuf};
+
+use crate::fstab::unescape;
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The directory of the file system that is mounted here.
+    pub root: PathBuf,
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// Type of the file system.
+    pub fstype: String,
+    /// Device or other source.
+    pub source: String,
+    /// Options of the mount and of its superblock.
+    pub options: Vec<String>,
+}
+
+/// The mounts of a mountinfo text, in its order; lines that are not in the format are passed over.
+pub fn parse(text: &str) -> Vec<Mount> {
+    text.lines().filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &str) -> Option<Mount> {
+    let (left, right) = line.split_once(" - ")?;
+    let left: Vec<&str> = left.split(' ').collect();
+    let right: Vec<&str> = right.split(' ').collect();
+    let options = [left.get(5), right.get(2)]
+        .into_iter()
+        .flatten()
+        .flat_map(|o| o.split(','));
+    Some(Mount {
+        root: unescape(left.get(3)?).into(),
+        target: unescape(left.get(4)?).into(),
+        fstype: (*right.first()?).to_owned(),
+        source: unescape(right.get(1)?),
+        options: options.map(str::to_owned).collect(),
+    })
+}
+
+/// The mount that holds `path`: the longest mount point above it, the last one where several are stacked.
+pub fn holding<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+    mounts
+        .iter()
+        .filter(|m| path.starts_with(&m.target))
+        .max_by_key(|m| m.target.components().count())
+}
+
+impl Mount {
+    /// Where `path`, which lies in this mount, is on the file system itself: through bind mounts and subvolumes.
+    pub fn on_device(&self, path: &Path) -> PathBuf {
+        let below = path.strip_prefix(&self.target).unwrap_or(path);
+        if below.as_os_str().is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(below)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // From a Fedora 40 machine with btrfs subvolumes.
+    const BTRFS: &str = "\
+36 1 0:33 /root / rw,relatime shared:1 - btrfs /dev/nvme0n1p3 rw,seclabel,subvol=/root
+50 36 0:33 /home /home rw,relatime shared:26 - btrfs /dev/nvme0n1p3 rw,subvol=/home
+52 36 259:2 / /boot rw,relatime shared:28 - ext4 /dev/nvme0n1p2 rw,seclabel
+60 36 0:33 /root/srv/my\\040dir /mnt rw - btrfs /dev/nvme0n1p3 rw
+";
+
+    #[test]
+    fn a_path_is_found_on_its_device_through_subvolumes_and_binds() {
+        let mounts = parse(BTRFS);
+        let on_device = |path: &str| {
+            let mount = holding(&mounts, Path::new(path)).unwrap();
+            (mount.source.clone(), mount.on_device(Path::new(path)))
+        };
+        assert_eq!(
+            on_device("/var/lib/leapp"),
+            ("/dev/nvme0n1p3".into(), "/root/var/lib/leapp".into())
+        );
+        assert_eq!(on_device("/boot"), ("/dev/nvme0n1p2".into(), "/".into()));
+        assert_eq!(
+            on_device("/mnt/x"),
+            ("/dev/nvme0n1p3".into(), "/root/srv/my dir/x".into())
+        );
+    }
+}
