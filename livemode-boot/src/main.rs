@@ -1,2 +1,11 @@
-//! x
-fn main() {}
+//! Early boot: mounts the squashfs image as root. Runs in the target's initramfs, called by a dracut hook.
+mod apply;
+mod cli;
+mod console;
+mod params;
+mod plan;
+mod wayback;
+
+fn main() -> std::process::ExitCode {
+    livemode_common::failure::report("livemode-boot", cli::run())
+}

@@ -1,0 +1,22 @@
+#!/bin/bash
+# shellcheck disable=SC2154 # moddir is set by dracut
+# Mounts a LiveMode image as root. Added by name only: dracut --add livemode.
+
+check() {
+    return 255
+}
+
+depends() {
+    echo base
+}
+
+installkernel() {
+    hostonly='' instmods squashfs loop overlay ext4 xfs btrfs vfat nls_cp437 nls_iso8859-1 nls_ascii
+}
+
+install() {
+    inst_binary "${LIVEMODE_BOOT:-/usr/libexec/livemode/livemode-boot}" /usr/bin/livemode-boot
+    inst_hook cmdline 29 "$moddir/livemode-cmdline.sh"
+    inst_hook pre-mount 10 "$moddir/livemode-mount.sh"
+    dracut_need_initqueue
+}

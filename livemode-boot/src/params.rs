@@ -1,0 +1,201 @@
+//! What the kernel command line asks of us.
+use std::path::{Component, Path, PathBuf};
+
+use livemode_common::cmdline::Cmdline;
+use livemode_common::contract::karg;
+use livemode_common::image_ref::ImageRef;
+use serde::Serialize;
+
+/// Ends before dracut's own limit for the initqueue (rd.retry=, 180 s), after which it would ask for a shell;
+/// after two thirds of it (120 s) dracut starts degraded arrays, which still may bring the device.
+const DEFAULT_TIMEOUT_S: u64 = 150;
+const DEFAULT_COUNTDOWN_S: u64 = 30;
+/// Of the memory, as tmpfs(5) reads it: the rest stays for dnf and leapp.
+const DEFAULT_OVERLAY_SIZE: &str = "50%";
+/// What upstream and dmsquash-live take without rd.live.dir= and rd.live.squashimg=.
+const DEFAULT_DIR: &str = "LiveOS";
+const DEFAULT_IMAGE: &str = "squashfs.img";
+
+/// Whether the image is hashed before it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Check {
+    /// Against this SHA-256, in hex.
+    Sha256(String),
+    /// Not at all; carries the warning.
+    Off(&'static str),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BootParams {
+    pub(crate) image: ImageRef,
+    /// Below the device's root, without a leading slash.
+    pub(crate) path: PathBuf,
+    pub(crate) check: Check,
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) timeout_s: u64,
+    pub(crate) overlay_size: String,
+}
+
+impl BootParams {
+    pub(crate) fn parse(line: &str) -> Result<Self, String> {
+        let line = Cmdline::parse(line);
+        let root = line.last(karg::ROOT).ok_or("the command line has no root=")?;
+        let (reference, ours) = match (root.strip_prefix("livemode:"), root.strip_prefix("live:")) {
+            (Some(reference), _) => (reference, true),
+            (_, Some(reference)) => (reference, false),
+            _ => return Err(format!("root={root} is neither livemode:… nor live:…")),
+        };
+        let image = ImageRef::parse(reference).ok_or_else(|| {
+            format!("root={root}: expected UUID=…, LABEL=…, /dev/… or a URL after the scheme")
+        })?;
+        let dir = line.last(karg::LIVE_DIR).unwrap_or(DEFAULT_DIR);
+        let name = line.last(karg::LIVE_IMAGE).unwrap_or(DEFAULT_IMAGE);
+        let path = Path::new(dir).join(name);
+        let path = path.strip_prefix("/").unwrap_or(&path);
+        if name.contains('/')
+            || path
+                .components()
+                .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir))
+        {
+            return Err(format!(
+                "{}={dir} {}={name} is no path of a file",
+                karg::LIVE_DIR,
+                karg::LIVE_IMAGE
+            ));
+        }
+        let check = match (line.last(karg::DIGEST), ours) {
+            (Some("none"), _) => Check::Off("livemode.digest=none: the image is used unchecked"),
+            (Some(digest), _) => Check::Sha256(sha256_hex(digest)?),
+            (None, true) => {
+                return Err(format!(
+                    "{} is missing; it says what the image must be",
+                    karg::DIGEST
+                ))
+            }
+            (None, false) => Check::Off("no livemode.digest=: the image is used unchecked"),
+        };
+        Ok(Self {
+            image,
+            path: path.to_owned(),
+            check,
+            size_bytes: number(&line, karg::SIZE)?,
+            timeout_s: number(&line, karg::TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT_S),
+            overlay_size: overlay_size(&line)?,
+        })
+    }
+}
+
+/// How long a refusal stays on the console, whatever else is wrong with the line.
+pub(crate) fn countdown_s(line: &Cmdline) -> u64 {
+    number(line, karg::COUNTDOWN)
+        .ok()
+        .flatten()
+        .unwrap_or(DEFAULT_COUNTDOWN_S)
+}
+
+fn sha256_hex(digest: &str) -> Result<String, String> {
+    digest
+        .strip_prefix("sha256:")
+        .filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        .map(str::to_ascii_lowercase)
+        .ok_or_else(|| {
+            format!(
+                "{}={digest}: expected sha256: and 64 hex digits, or none",
+                karg::DIGEST
+            )
+        })
+}
+
+fn number(line: &Cmdline, key: &str) -> Result<Option<u64>, String> {
+    line.last(key)
+        .map(|text| {
+            text.parse()
+                .map_err(|_| format!("{key}={text}: expected a number"))
+        })
+        .transpose()
+}
+
+fn overlay_size(line: &Cmdline) -> Result<String, String> {
+    let size = line.last(karg::OVERLAY_SIZE).unwrap_or(DEFAULT_OVERLAY_SIZE);
+    let digits = size.trim_end_matches(|c: char| "kKmMgG%".contains(c));
+    if digits.parse::<u64>().is_err() || size.len() > digits.len() + 1 {
+        return Err(format!(
+            "{}={size}: expected a number with k, m, g or %",
+            karg::OVERLAY_SIZE
+        ));
+    }
+    Ok(size.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn our_own_line_is_read() {
+        let line = format!(
+            "root=livemode:UUID=ab-cd rd.live.dir=\"/var/a b\" rd.live.squashimg=i.img livemode.digest=sha256:{DIGEST} livemode.size=42 ro"
+        );
+        assert_eq!(
+            BootParams::parse(&line),
+            Ok(BootParams {
+                image: ImageRef::Uuid("ab-cd".into()),
+                path: "var/a b/i.img".into(),
+                check: Check::Sha256(DIGEST.into()),
+                size_bytes: Some(42),
+                timeout_s: 150,
+                overlay_size: "50%".into(),
+            })
+        );
+    }
+
+    #[test]
+    fn an_entry_of_upstream_boots_with_a_warning() {
+        let params = BootParams::parse(
+            "root=live:UUID=x rd.live.dir=/var/lib/leapp rd.live.squashimg=live-upgrade.img",
+        );
+        let params = params.unwrap();
+        assert_eq!(
+            params.check,
+            Check::Off("no livemode.digest=: the image is used unchecked")
+        );
+        assert_eq!(params.path, Path::new("var/lib/leapp/live-upgrade.img"));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named() {
+        let sound = format!("root=livemode:/dev/vda1 livemode.digest=sha256:{DIGEST}");
+        for (line, fault) in [
+            ("quiet".to_owned(), "the command line has no root="),
+            (
+                "root=UUID=x".to_owned(),
+                "root=UUID=x is neither livemode:… nor live:…",
+            ),
+            (
+                "root=livemode:UUID=x".to_owned(),
+                "livemode.digest is missing; it says what the image must be",
+            ),
+            (
+                "root=livemode:UUID=x livemode.digest=sha256:12".to_owned(),
+                "livemode.digest=sha256:12: expected sha256: and 64 hex digits, or none",
+            ),
+            (
+                format!("{sound} livemode.size=big"),
+                "livemode.size=big: expected a number",
+            ),
+            (
+                format!("{sound} rd.live.dir=/a/../.."),
+                "rd.live.dir=/a/../.. rd.live.squashimg=squashfs.img is no path of a file",
+            ),
+            (
+                format!("{sound} livemode.overlay_size=1m,x"),
+                "livemode.overlay_size=1m,x: expected a number with k, m, g or %",
+            ),
+        ] {
+            assert_eq!(BootParams::parse(&line).unwrap_err(), fault);
+        }
+    }
+}

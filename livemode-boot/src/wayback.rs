@@ -1,0 +1,95 @@
+//! The way back when the image cannot be used: a clear message, a visible countdown, then out of here. Never
+//! a prompt that waits for a keyboard.
+use std::time::Duration;
+
+use anyhow::{anyhow, Result};
+use livemode_common::cmdline::Cmdline;
+use livemode_common::contract::karg;
+use nix::sys::reboot::{reboot, RebootMode};
+
+use crate::console::{say, Level};
+use crate::params::countdown_s;
+
+/// The last seconds are all shown, the ones before in steps.
+const EACH_SECOND_BELOW: u64 = 5;
+const STEP_S: u64 = 10;
+
+/// What `rd.emergency=` asks for (dracut.cmdline(7)); reboot when it asks for nothing we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Reboot,
+    PowerOff,
+    Halt,
+}
+
+impl Exit {
+    fn asked_for(line: &Cmdline) -> Self {
+        match line.last(karg::EMERGENCY) {
+            Some("poweroff") => Self::PowerOff,
+            Some("halt") => Self::Halt,
+            _ => Self::Reboot,
+        }
+    }
+
+    fn mode(self) -> RebootMode {
+        match self {
+            Self::Reboot => RebootMode::RB_AUTOBOOT,
+            Self::PowerOff => RebootMode::RB_POWER_OFF,
+            Self::Halt => RebootMode::RB_HALT_SYSTEM,
+        }
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Reboot => "rebooting",
+            Self::PowerOff => "powering off",
+            Self::Halt => "halting",
+        }
+    }
+}
+
+/// Says why, counts down and leaves. Outside an initramfs (no /etc/initrd-release, see systemd's initrd
+/// interface) it only returns the error: nobody's machine goes down because a command was tried by hand.
+pub(crate) fn take(error: &anyhow::Error, line: &str) -> Result<()> {
+    if !std::path::Path::new("/etc/initrd-release").exists() {
+        return Err(anyhow!("{error:#}"));
+    }
+    let line = Cmdline::parse(line);
+    let exit = Exit::asked_for(&line);
+    say(Level::Error, &format!("the upgrade image is refused: {error:#}"));
+    say(
+        Level::Error,
+        "nothing was changed on the disks; the system installed there is as it was",
+    );
+    let mut left = countdown_s(&line);
+    while left > 0 {
+        if left <= EACH_SECOND_BELOW || left.is_multiple_of(STEP_S) {
+            say(Level::Error, &format!("{} in {left} s", exit.verb()));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        left -= 1;
+    }
+    say(Level::Error, exit.verb());
+    nix::unistd::sync();
+    match reboot(exit.mode()) {
+        Ok(never) => match never {},
+        Err(e) => Err(anyhow!("{}: {e}", exit.verb())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_is_a_reboot_unless_the_line_asks_for_another() {
+        for (line, exit) in [
+            ("quiet", Exit::Reboot),
+            ("rd.emergency=poweroff", Exit::PowerOff),
+            ("rd.emergency=halt", Exit::Halt),
+            ("rd.emergency=shell", Exit::Reboot),
+        ] {
+            assert_eq!(Exit::asked_for(&Cmdline::parse(line)), exit, "{line}");
+        }
+    }
+}
