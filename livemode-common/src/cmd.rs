@@ -10,12 +10,13 @@ use anyhow::{anyhow, bail, Context, Result};
 /// How much of a failed program's stderr an error carries, in bytes.
 const STDERR_TAIL: usize = 600;
 
-/// A program and its arguments. It is killed when the thread that started it dies.
+/// A program and its arguments. It is killed when the thread that started it dies, unless it is to outlive us.
 #[derive(Debug, Clone)]
 pub struct Cmd {
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    outlives_us: bool,
 }
 
 impl Cmd {
@@ -25,6 +26,7 @@ impl Cmd {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
             env: Vec::new(),
+            outlives_us: false,
         }
     }
 
@@ -47,6 +49,13 @@ impl Cmd {
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
             .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Lets it go on when we are killed, out of reach of a terminal's ^C.
+    #[must_use]
+    pub fn outlive_us(mut self) -> Self {
+        self.outlives_us = true;
         self
     }
 
@@ -142,6 +151,10 @@ impl Cmd {
         command
             .args(&self.args)
             .envs(self.env.iter().map(|(k, v)| (k, v)));
+        if self.outlives_us {
+            command.process_group(0);
+            return command;
+        }
         // SAFETY: prctl(2) is async-signal-safe and touches no memory of the parent.
         unsafe {
             command.pre_exec(|| {

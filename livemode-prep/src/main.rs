@@ -1,2 +1,24 @@
-//! x
-fn main() {}
+//! Before the reboot: turns the target-system container into a live image with its initramfs and boot entry.
+//! Runs on the source system.
+mod artifacts;
+mod bootentry;
+mod build;
+mod chroot;
+mod cli;
+mod facts;
+mod initramfs;
+mod live_system;
+mod livefstab;
+mod packages;
+mod plan;
+mod progress;
+mod remove;
+mod scratch;
+mod space;
+mod squash;
+mod status;
+mod userspace;
+
+fn main() -> std::process::ExitCode {
+    livemode_common::failure::report("livemode-prep", cli::run())
+}

@@ -1,2 +1,13 @@
-//! x
-fn main() {}
+//! In the live system: runs the upgrade of the source system below it, and reboots.
+mod by_hand;
+mod cli;
+mod facts;
+mod finish;
+mod logs;
+mod plan;
+mod status;
+mod upgrade;
+
+fn main() -> std::process::ExitCode {
+    livemode_common::failure::report("livemode-run", cli::run())
+}

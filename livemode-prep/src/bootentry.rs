@@ -1,0 +1,112 @@
+//! The kernel arguments of the upgrade's boot entry. Pure.
+use livemode_common::cmdline::{Cmdline, Word};
+use livemode_common::config::Config;
+use livemode_common::contract::karg;
+
+/// The kernel cuts a longer line silently (COMMAND_LINE_SIZE, 2048 on x86, less a loader's own words).
+pub(crate) const LIMIT_BYTES: usize = 2000;
+/// Seconds after which a panic reboots, so that it can be read.
+const PANIC_S: &str = "60";
+
+/// Words of the source that would lead the live system elsewhere or to a prompt.
+const TAKEN_AWAY: [&str; 20] = [
+    "ro",
+    "rhgb",
+    "quiet",
+    "rd.lvm.lv",
+    "rootflags",
+    "rootfstype",
+    "init",
+    "rdinit",
+    "systemd.unit",
+    "root",
+    "BOOT_IMAGE",
+    "initrd",
+    "single",
+    "s",
+    "S",
+    "1",
+    "emergency",
+    "rescue",
+    "rd.break",
+    "rd.lvm",
+];
+
+/// Where the image is and what it must be.
+pub(crate) struct Image<'a> {
+    pub(crate) uuid: &'a str,
+    pub(crate) dir: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) sha256: &'a str,
+    pub(crate) size: u64,
+}
+
+/// The whole line: ours first, then what is left of the source's, repeats and order kept.
+pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmdline {
+    let mut words = vec![
+        Word::pair(karg::ROOT, format!("livemode:UUID={}", image.uuid)),
+        Word::pair(karg::LIVE_DIR, image.dir),
+        Word::pair(karg::LIVE_IMAGE, image.name),
+        Word::pair(karg::DIGEST, format!("sha256:{}", image.sha256)),
+        Word::pair(karg::SIZE, image.size.to_string()),
+        Word::flag("rw"),
+        Word::pair(
+            karg::AUTOSTART,
+            if config.autostart_upgrade_after_reboot {
+                "1"
+            } else {
+                "0"
+            },
+        ),
+    ];
+    if !config.capture_strace_info_into.is_empty() {
+        words.push(Word::pair(karg::STRACE, &config.capture_strace_info_into));
+    }
+    for (key, value) in [
+        ("enforcing", "0"),
+        ("rd.plymouth", "0"),
+        ("plymouth.enable", "0"),
+        // Nothing of these waits for a keyboard.
+        ("rd.shell", "0"),
+        (karg::EMERGENCY, "reboot"),
+        ("panic", PANIC_S),
+        ("systemd.firstboot", "off"),
+    ] {
+        words.push(Word::pair(key, value));
+    }
+    let ours: Vec<String> = words.iter().map(|w| w.key.clone()).collect();
+    let kept = |word: &&Word| !TAKEN_AWAY.contains(&word.key.as_str()) && !ours.contains(&word.key);
+    words.extend(source.0.iter().filter(kept).cloned());
+    Cmdline(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_stand_first_and_repeats_of_the_source_survive() {
+        let source = Cmdline::parse(
+            "BOOT_IMAGE=(hd0,gpt2)/vmlinuz-5.14 root=/dev/mapper/cs-root ro crashkernel=1G rd.lvm.lv=cs/root rd.lvm.lv=cs/swap \
+             rd.luks.uuid=a rd.luks.uuid=b console=tty0 console=ttyS0,115200 rhgb quiet init=/bin/sh systemd.unit=x panic=5",
+        );
+        let config = Config {
+            capture_strace_info_into: "/var/log/my trace".into(),
+            ..Config::default()
+        };
+        let image = Image {
+            uuid: "1-2",
+            dir: "/var/lib/leapp",
+            name: "live-upgrade.img",
+            sha256: "ab",
+            size: 9,
+        };
+        assert_eq!(
+            arguments(&image, &config, &source).to_string(),
+            "root=livemode:UUID=1-2 rd.live.dir=/var/lib/leapp rd.live.squashimg=live-upgrade.img \
+             livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 upgrade.strace=\"/var/log/my trace\" \
+             enforcing=0 rd.plymouth=0 plymouth.enable=0 rd.shell=0 rd.emergency=reboot panic=60 systemd.firstboot=off \
+             crashkernel=1G rd.luks.uuid=a rd.luks.uuid=b console=tty0 console=ttyS0,115200"
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! Carries the plan out. Everything is made under names that do not count, then renamed together.
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use livemode_common::cmd::Cmd;
+use livemode_common::contract::{Artifact, BootEntry, Manifest, Phase, State, SCHEMA};
+use livemode_common::failure::precondition;
+use livemode_common::fsio;
+use livemode_common::journal::{to_json, Journal};
+
+use crate::chroot::Chroot;
+use crate::plan::BuildPlan;
+use crate::progress::Progress;
+use crate::scratch::{stage, Scratch};
+use crate::{initramfs, live_system, packages, squash};
+
+const STEPS: u32 = 6;
+
+/// An error unless the admin has opted in, as leapp asks for everything unsupported.
+pub(crate) fn opted_in() -> Result<()> {
+    if std::env::var("LEAPP_UNSUPPORTED").is_ok_and(|v| v == "1") {
+        return Ok(());
+    }
+    Err(precondition("LiveMode is not opted in; set LEAPP_UNSUPPORTED=1"))
+}
+
+/// Builds and prints the result.
+pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
+    let mut progress = Progress::new(STEPS, json);
+    let manifest = build(plan, &mut progress)?;
+    progress.finish();
+    if json {
+        println!("{}", serde_json::to_string(&manifest).context("writing JSON")?);
+    } else {
+        println!(
+            "image      {} ({} MiB)",
+            manifest.image.path,
+            manifest.image.size.div_ceil(1 << 20)
+        );
+        println!("kernel     {}", manifest.kernel.path);
+        println!("initramfs  {}", manifest.initramfs.path);
+        println!("arguments  {}", manifest.boot.arguments);
+    }
+    Ok(())
+}
+
+fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
+    let made = MadeDirs::make(&[&plan.facts.image_dir.path, &plan.facts.state_dir.path])?;
+    let former = Journal::of(&plan.root).manifest()?;
+    let scratch = Scratch::begin(&plan.paths.leftovers())?;
+    let mut chroot = Chroot::on_disk(&plan.userspace.dir, &plan.paths.work)?;
+
+    progress.step("packages", None);
+    let missing = packages::missing(&chroot, &plan.required_packages)?;
+    if !missing.is_empty() {
+        packages::install(&chroot, &missing)?;
+    }
+
+    progress.step("initramfs", None);
+    let tree = chroot.tree();
+    initramfs::add_module(&tree)?;
+    let version = &plan.userspace.kernel.version;
+    let dracut = initramfs::dracut(chroot.cmd("dracut"), version, plan.initramfs_compressor);
+    dracut.run().context("making the initramfs")?;
+    let initramfs = tree.resolve(initramfs::OUTPUT)?;
+
+    progress.step("live system", None);
+    live_system::write(plan, &tree)?;
+
+    progress.step("files for /boot", None);
+    let kernel = put(
+        plan,
+        &tree.resolve(&plan.userspace.kernel.image)?,
+        &plan.paths.kernel,
+    )?;
+    let initramfs = put(plan, &initramfs, &plan.paths.initramfs)?;
+    let hmac = match &plan.userspace.kernel.hmac {
+        Some(hmac) => {
+            let renamed = renamed_hmac(&tree.read(hmac)?, &plan.paths.kernel);
+            let unfinished = plan.paths.unfinished(&plan.paths.hmac);
+            fsio::atomic_write(&unfinished, renamed.as_bytes(), 0o600)?;
+            Some(artifact(plan, &unfinished, &plan.paths.hmac, |_| ())?)
+        }
+        None => None,
+    };
+
+    progress.step("image", Some(plan.userspace.image_bytes));
+    let image = plan.paths.unfinished(&plan.paths.image);
+    squash::pack(&mut chroot, &plan.packing, &image, progress)?;
+    drop(chroot);
+    use std::os::unix::fs::PermissionsExt;
+    File::open(&image)
+        .and_then(|f| {
+            f.set_permissions(fs::Permissions::from_mode(0o600))
+                .and_then(|()| f.sync_all())
+        })
+        .with_context(|| format!("syncing {}", image.display()))?;
+
+    let size = fs::metadata(&image)
+        .with_context(|| format!("looking at {}", image.display()))?
+        .len();
+    progress.step("digest", Some(size));
+    let image = artifact(plan, &image, &plan.paths.image, |bytes| progress.at(bytes))?;
+    let arguments = plan.arguments(&image.sha256, image.size);
+    let manifest = Manifest {
+        schema: SCHEMA,
+        boot: BootEntry {
+            loader: "none".into(),
+            arguments,
+        },
+        image,
+        kernel,
+        hmac,
+        initramfs,
+        kernel_version: version.clone(),
+        compressor: plan.packing.compressor.into(),
+        source_arguments: plan.facts.arguments.to_string(),
+        config: plan.config.clone(),
+        versions: versions(),
+        created: fsio::now(),
+    };
+    commit(plan, &scratch, &manifest)?;
+    made.keep();
+    if let Some(former) = former {
+        remove_superseded(plan, &former, &manifest)?;
+    }
+    Ok(manifest)
+}
+
+fn put(plan: &BuildPlan, from: &Path, to: &Path) -> Result<Artifact> {
+    let (size, sha256) = stage(from, &plan.paths.unfinished(to), 0o600)?;
+    Ok(Artifact {
+        path: as_source_sees(plan, to),
+        size,
+        sha256,
+    })
+}
+
+fn artifact(plan: &BuildPlan, unfinished: &Path, path: &Path, progress: impl FnMut(u64)) -> Result<Artifact> {
+    let context = || format!("reading {}", unfinished.display());
+    let (sha256, size) =
+        fsio::sha256(File::open(unfinished).with_context(context)?, progress).with_context(context)?;
+    Ok(Artifact {
+        path: as_source_sees(plan, path),
+        size,
+        sha256,
+    })
+}
+
+fn as_source_sees(plan: &BuildPlan, path: &Path) -> String {
+    let inside = path.strip_prefix(plan.root.path()).unwrap_or(path);
+    Path::new("/").join(inside).display().to_string()
+}
+
+/// The line of sha512hmac(1), "HASH  NAME", for the kernel's new name.
+fn renamed_hmac(line: &str, kernel: &Path) -> String {
+    let hash = line.split_whitespace().next().unwrap_or_default();
+    format!(
+        "{hash}  {}\n",
+        kernel.file_name().unwrap_or_default().to_string_lossy()
+    )
+}
+
+fn commit(plan: &BuildPlan, scratch: &Scratch, manifest: &Manifest) -> Result<()> {
+    let paths = &plan.paths;
+    let state = State {
+        schema: SCHEMA,
+        state: Phase::Prepared,
+        time: manifest.created,
+        attempt: 0,
+        message: "the image is built; the upgrade starts with the next boot into it".into(),
+        exit_code: None,
+    };
+    fsio::atomic_write(&paths.unfinished(&paths.state), &to_json(&state)?, 0o600)?;
+    fsio::atomic_write(&paths.unfinished(&paths.manifest), &to_json(manifest)?, 0o600)?;
+    let hmac = manifest.hmac.as_ref().map(|_| &paths.hmac);
+    // The manifest last: until it is there the former one is what remove and status go by.
+    let files = [
+        Some(&paths.image),
+        Some(&paths.kernel),
+        hmac,
+        Some(&paths.initramfs),
+        Some(&paths.state),
+        Some(&paths.manifest),
+    ];
+    let renames: Vec<(PathBuf, PathBuf)> = files
+        .into_iter()
+        .flatten()
+        .map(|path| (paths.unfinished(path), path.clone()))
+        .collect();
+    scratch.commit(&renames)
+}
+
+/// An image at a former path, or an hmac file of a kernel that had one.
+fn remove_superseded(plan: &BuildPlan, former: &Manifest, manifest: &Manifest) -> Result<()> {
+    let image = (former.image.path != manifest.image.path).then_some(&former.image);
+    let hmac = former.hmac.as_ref().filter(|_| manifest.hmac.is_none());
+    for old in image.into_iter().chain(hmac) {
+        crate::remove::remove_file(&plan.root.at(&old.path))?;
+    }
+    Ok(())
+}
+
+fn versions() -> std::collections::BTreeMap<String, String> {
+    let mut versions =
+        std::collections::BTreeMap::from([("livemode".into(), env!("CARGO_PKG_VERSION").into())]);
+    if let Ok((_, text, _)) = Cmd::new("mksquashfs").arg("-version").output() {
+        if let Some(version) = text.split_whitespace().nth(2) {
+            versions.insert("mksquashfs".into(), version.into());
+        }
+    }
+    versions
+}
+
+/// Directories that were not there before: a failed build takes them back.
+struct MadeDirs(Vec<PathBuf>);
+
+impl MadeDirs {
+    fn make(dirs: &[&Path]) -> Result<Self> {
+        let mut made = Self(Vec::new());
+        for dir in dirs {
+            let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.exists()).collect();
+            for dir in missing.into_iter().rev() {
+                fs::create_dir(dir).with_context(|| format!("creating {}", dir.display()))?;
+                made.0.push(dir.to_owned());
+            }
+        }
+        Ok(made)
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for MadeDirs {
+    fn drop(&mut self) {
+        for dir in self.0.iter().rev() {
+            if let Err(error) = fs::remove_dir(dir) {
+                eprintln!("livemode-prep: removing {}: {error}", dir.display());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hmac_file_names_the_kernel_it_lies_beside() {
+        assert_eq!(
+            renamed_hmac(
+                "0f1e  vmlinuz-5.14.0-1.el9\n",
+                Path::new("/boot/vmlinuz-upgrade.x86_64")
+            ),
+            "0f1e  vmlinuz-upgrade.x86_64\n"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! What is known of the source system: read from it, or taken from leapp's messages.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use livemode_common::cmd::Cmd;
+use livemode_common::cmdline::{Cmdline, Word};
+use livemode_common::container::ContainerDir;
+use livemode_common::failure::precondition;
+use livemode_common::fstab::{self, Entry};
+use livemode_common::mountinfo;
+use livemode_common::sysroot::SysRoot;
+use nix::sys::statvfs::{statvfs, FsFlags};
+use serde::Deserialize;
+use std::os::unix::fs::MetadataExt;
+
+/// leapp's messages by the name of their model, as its framework dumps them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct LeappFacts {
+    storage_info: Option<StorageInfo>,
+    kernel_cmdline: Option<KernelCmdline>,
+    target_user_space_info: Option<TargetUserSpaceInfo>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StorageInfo {
+    fstab: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+struct KernelCmdline {
+    parameters: Vec<Parameter>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Parameter {
+    key: String,
+    value: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TargetUserSpaceInfo {
+    path: PathBuf,
+}
+
+impl LeappFacts {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let text = fs::read(path).map_err(|e| precondition(format!("reading {}: {e}", path.display())))?;
+        serde_json::from_slice(&text).map_err(|e| precondition(format!("reading {}: {e}", path.display())))
+    }
+
+    pub(crate) fn userspace(&self) -> Option<PathBuf> {
+        self.target_user_space_info.as_ref().map(|info| info.path.clone())
+    }
+}
+
+/// A directory that will be written to.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// On this machine, links followed; may not exist yet.
+    pub(crate) path: PathBuf,
+    /// Its nearest directory that does.
+    pub(crate) existing: PathBuf,
+    /// st_dev of the file system.
+    pub(crate) device_number: u64,
+    /// What an unprivileged user could still write, in bytes: root's reserve stays untouched.
+    pub(crate) free_bytes: u64,
+    pub(crate) read_only: bool,
+}
+
+impl Place {
+    fn look(path: PathBuf) -> Result<Self> {
+        let existing = path
+            .ancestors()
+            .find(|p| p.is_dir())
+            .with_context(|| format!("{} has no existing parent", path.display()))?
+            .to_owned();
+        let context = || format!("looking at {}", existing.display());
+        let stat = statvfs(&existing).with_context(context)?;
+        Ok(Self {
+            device_number: fs::metadata(&existing).with_context(context)?.dev(),
+            free_bytes: stat.blocks_available() as u64 * stat.fragment_size() as u64,
+            read_only: stat.flags().contains(FsFlags::ST_RDONLY),
+            existing,
+            path,
+        })
+    }
+}
+
+/// The device under the image's directory, as the initramfs will have to find it.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageDevice {
+    pub(crate) fstype: String,
+    pub(crate) source: String,
+    pub(crate) uuid: Option<String>,
+    /// The image's directory on that file system.
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) fstab: Vec<Entry>,
+    pub(crate) arguments: Cmdline,
+    pub(crate) fips: bool,
+    pub(crate) arch: String,
+    pub(crate) machine_id: Option<String>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) image_dir: Place,
+    pub(crate) image_device: ImageDevice,
+    pub(crate) boot: Place,
+    pub(crate) state_dir: Place,
+}
+
+impl Facts {
+    pub(crate) fn gather(root: &SysRoot, leapp: Option<&LeappFacts>, image: &str) -> Result<Self> {
+        let source = ContainerDir::new(root.path());
+        let image_parent = Path::new(image).parent().unwrap_or(Path::new("/"));
+        let image_dir = Place::look(source.resolve(image_parent)?)?;
+        let arguments = match leapp.and_then(|l| l.kernel_cmdline.as_ref()) {
+            Some(line) => Cmdline(
+                line.parameters
+                    .iter()
+                    .map(|p| Word {
+                        key: p.key.clone(),
+                        value: p.value.clone(),
+                    })
+                    .collect(),
+            ),
+            None => kernel_arguments(root)?,
+        };
+        let fips_enabled = fs::read_to_string(root.at("proc/sys/crypto/fips_enabled"));
+        Ok(Self {
+            fstab: match leapp.and_then(|l| l.storage_info.as_ref()) {
+                Some(storage) => storage.fstab.clone(),
+                None => read_fstab(root)?,
+            },
+            fips: arguments.last("fips").is_some_and(|v| v != "0")
+                || fips_enabled.is_ok_and(|t| t.trim() == "1"),
+            arguments,
+            arch: nix::sys::utsname::uname()?
+                .machine()
+                .to_string_lossy()
+                .into_owned(),
+            machine_id: read_line(&root.at("etc/machine-id")),
+            hostname: read_line(&root.at("etc/hostname")),
+            image_device: image_device(root, &image_dir)?,
+            image_dir,
+            boot: Place::look(source.resolve("/boot")?)?,
+            state_dir: Place::look(source.resolve(livemode_common::contract::STATE_DIR)?)?,
+        })
+    }
+}
+
+/// Of the running system; of a system on a directory, its own record of them (kernel-install(8)).
+fn kernel_arguments(root: &SysRoot) -> Result<Cmdline> {
+    for path in ["proc/cmdline", "etc/kernel/cmdline"].map(|p| root.at(p)) {
+        match fs::read_to_string(&path) {
+            Ok(text) => return Ok(Cmdline::parse(&text)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+        }
+    }
+    Ok(Cmdline::default())
+}
+
+fn read_fstab(root: &SysRoot) -> Result<Vec<Entry>> {
+    let path = root.at("etc/fstab");
+    let text =
+        fs::read_to_string(&path).map_err(|e| precondition(format!("reading {}: {e}", path.display())))?;
+    fstab::parse(&text).map_err(|e| precondition(format!("{}: {e}", path.display())))
+}
+
+fn read_line(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines()
+        .next()
+        .map(|l| l.trim().to_owned())
+        .filter(|l| !l.is_empty())
+}
+
+fn image_device(root: &SysRoot, dir: &Place) -> Result<ImageDevice> {
+    // The system's own view where it has one; else it is a directory of the system that runs.
+    let own = root.at("proc/self/mountinfo");
+    let (table, existing, wanted) = if own.is_file() {
+        let inside = |p: &Path| Path::new("/").join(p.strip_prefix(root.path()).unwrap_or(p));
+        (own, inside(&dir.existing), inside(&dir.path))
+    } else {
+        (
+            "/proc/self/mountinfo".into(),
+            dir.existing.clone(),
+            dir.path.clone(),
+        )
+    };
+    let text = fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
+    let mounts = mountinfo::parse(&text);
+    let mount = mountinfo::holding(&mounts, &existing)
+        .with_context(|| format!("{}: no mount holds {}", table.display(), existing.display()))?;
+    Ok(ImageDevice {
+        fstype: mount.fstype.clone(),
+        source: mount.source.clone(),
+        uuid: mount
+            .source
+            .starts_with('/')
+            .then(|| uuid(root, &mount.source))
+            .flatten(),
+        dir: mount.on_device(&wanted),
+    })
+}
+
+/// From udev's links, or where there are none (a container, a test) from the superblock.
+fn uuid(root: &SysRoot, device: &str) -> Option<String> {
+    let node = root
+        .at(device)
+        .canonicalize()
+        .or_else(|_| Path::new(device).canonicalize())
+        .ok()?;
+    for entry in fs::read_dir(root.at("dev/disk/by-uuid"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if entry.path().canonicalize().is_ok_and(|to| to == node) {
+            return Some(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    let found = Cmd::new("blkid")
+        .args(["-p", "-s", "UUID", "-o", "value"])
+        .arg(&node)
+        .read()
+        .ok()?;
+    Some(found.trim().to_owned()).filter(|uuid| !uuid.is_empty())
+}

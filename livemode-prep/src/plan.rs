@@ -1,0 +1,302 @@
+//! From configuration, facts and container to everything that `build` will do. Decides; writes nothing.
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use livemode_common::cmd::Cmd;
+use livemode_common::config::Config;
+use livemode_common::contract::{BootFiles, MANIFEST, SCHEMA, STATE};
+use livemode_common::failure::Failure;
+use livemode_common::fstab::Entry;
+use livemode_common::sysroot::SysRoot;
+use serde_json::{json, Value};
+
+use crate::facts::{Facts, LeappFacts};
+use crate::space::{self, Budget};
+use crate::squash::{self, Packing};
+use crate::userspace::Userspace;
+use crate::{bootentry, initramfs, live_system, livefstab, packages};
+
+/// Stand for what only the finished image has, where `plan` shows the boot entry.
+const DIGEST_TO_COME: &str = "<of the image>";
+
+#[derive(Debug)]
+pub(crate) struct BuildPlan {
+    pub(crate) root: SysRoot,
+    pub(crate) config: Config,
+    pub(crate) facts: Facts,
+    pub(crate) userspace: Userspace,
+    pub(crate) required_packages: Vec<String>,
+    pub(crate) packing: Packing,
+    pub(crate) initramfs_compressor: &'static str,
+    pub(crate) live_fstab: Vec<Entry>,
+    pub(crate) budgets: Vec<Budget>,
+    pub(crate) paths: Paths,
+}
+
+/// Where everything goes, on this machine.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    pub(crate) image: PathBuf,
+    pub(crate) kernel: PathBuf,
+    pub(crate) hmac: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) manifest: PathBuf,
+    /// The throw-away overlay and the unfinished image, beside the image.
+    pub(crate) work: PathBuf,
+}
+
+impl Paths {
+    fn new(facts: &Facts, image: &str) -> Self {
+        let boot = BootFiles::for_arch(&facts.arch);
+        let named = |dir: &Path, path: &str| dir.join(Path::new(path).file_name().unwrap_or_default());
+        Self {
+            image: named(&facts.image_dir.path, image),
+            kernel: named(&facts.boot.path, &boot.kernel),
+            hmac: named(&facts.boot.path, &boot.hmac),
+            initramfs: named(&facts.boot.path, &boot.initramfs),
+            state: named(&facts.state_dir.path, STATE),
+            manifest: named(&facts.state_dir.path, MANIFEST),
+            work: facts.image_dir.path.join(".livemode-work"),
+        }
+    }
+
+    /// The name under which a file lies on its file system until it counts.
+    pub(crate) fn unfinished(&self, path: &Path) -> PathBuf {
+        if *path == self.image {
+            return self.work.join("image");
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!(".livemode-new-{}", name.trim_start_matches('.')))
+    }
+
+    /// What a build that is cut off may leave; the work directory first.
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
+        let files = [
+            &self.kernel,
+            &self.hmac,
+            &self.initramfs,
+            &self.state,
+            &self.manifest,
+        ];
+        std::iter::once(self.work.clone())
+            .chain(files.map(|f| self.unfinished(f)))
+            .collect()
+    }
+}
+
+/// Reads what must be known and plans the build.
+pub(crate) fn make(
+    root: &SysRoot,
+    config: Config,
+    leapp: Option<&LeappFacts>,
+    container: &Path,
+) -> Result<BuildPlan> {
+    let userspace = Userspace::inspect(container)?;
+    let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
+    let required_packages = packages::required(&config);
+    let held: Vec<String> = facts
+        .image_device
+        .uuid
+        .iter()
+        .map(|uuid| format!("UUID={uuid}"))
+        .chain([facts.image_device.source.clone()])
+        .collect();
+    Ok(BuildPlan {
+        root: root.clone(),
+        packing: squash::choose(
+            &squash::known_here(),
+            &squash::known_in(&userspace)?,
+            &userspace.kernel.config,
+        )?,
+        initramfs_compressor: initramfs::compressor(&userspace),
+        live_fstab: livefstab::live(&facts.fstab, &held),
+        budgets: space::budgets(
+            &userspace,
+            packages::missing_in(&userspace, &required_packages)?.len(),
+            &facts.image_dir,
+            &facts.boot,
+        ),
+        paths: Paths::new(&facts, &config.squashfs_image_path),
+        required_packages,
+        config,
+        facts,
+        userspace,
+    })
+}
+
+impl BuildPlan {
+    /// An error with every precondition that is not met.
+    pub(crate) fn check(&self) -> Result<()> {
+        let mut faults = Vec::new();
+        let Facts {
+            image_device: device,
+            image_dir,
+            boot,
+            ..
+        } = &self.facts;
+        let image = &self.config.squashfs_image_path;
+        if self.facts.fips {
+            faults.push("the source system is in FIPS mode, which this version does not support".to_owned());
+        }
+        match device.fstype.as_str() {
+            "tmpfs" | "ramfs" | "overlay" => faults.push(format!(
+                "squashfs_image_path: {image} lies on a {}, which the reboot does not survive or cannot find again; \
+                 choose a path on a disk",
+                device.fstype
+            )),
+            _ if device.uuid.is_none() => faults.push(format!(
+                "squashfs_image_path: {image} lies on {} ({}), which has no UUID to find it by; choose another path",
+                device.source, device.fstype
+            )),
+            "xfs" if !xfs_has_ftype(&image_dir.existing) => faults.push(format!(
+                "squashfs_image_path: {image} lies on an xfs without ftype, on which no overlay can be made; choose \
+                 another path (xfs_info {} says ftype=0)",
+                image_dir.existing.display()
+            )),
+            _ => {}
+        }
+        for (place, what) in [(image_dir, "the image's directory"), (boot, "/boot")] {
+            if place.read_only {
+                faults.push(format!(
+                    "{what} {} is mounted read-only; remount it rw",
+                    place.existing.display()
+                ));
+            }
+        }
+        if !self.facts.fstab.iter().any(|entry| entry.fs_file == "/") {
+            faults
+                .push("/etc/fstab has no entry for /, so the live system could not mount the source".into());
+        }
+        let unsupported = [
+            ("setup_network_manager", self.config.setup_network_manager),
+            ("dracut_network", !self.config.dracut_network.is_empty()),
+            (
+                "url_to_load_squashfs_image_from",
+                !self.config.url_to_load_squashfs_image_from.is_empty(),
+            ),
+            (
+                "setup_opensshd_using_auth_keys",
+                !self.config.setup_opensshd_using_auth_keys.is_empty(),
+            ),
+        ];
+        for (key, set) in unsupported {
+            if set {
+                faults.push(format!(
+                    "{key}: this version does not support it yet; take it out of the configuration"
+                ));
+            }
+        }
+        let length = self.arguments(&"0".repeat(64), u64::from(u32::MAX)).len();
+        if length > bootentry::LIMIT_BYTES {
+            let limit = bootentry::LIMIT_BYTES;
+            faults.push(format!(
+                "the kernel command line would be {length} bytes long, over {limit}; shorten the source's"
+            ));
+        }
+        faults.extend(self.budgets.iter().filter_map(Budget::fault));
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Precondition(faults).into())
+    }
+
+    /// The boot entry's kernel command line.
+    pub(crate) fn arguments(&self, sha256: &str, size: u64) -> String {
+        let name = self.paths.image.file_name().unwrap_or_default().to_string_lossy();
+        let image = bootentry::Image {
+            uuid: self.facts.image_device.uuid.as_deref().unwrap_or("unknown"),
+            dir: &self.facts.image_device.dir.to_string_lossy(),
+            name: &name,
+            sha256,
+            size,
+        };
+        bootentry::arguments(&image, &self.config, &self.facts.arguments).to_string()
+    }
+
+    fn commands(&self) -> Vec<String> {
+        let in_container = |program: &str| Cmd::new("chroot").arg(self.paths.work.join("root")).arg(program);
+        let version = &self.userspace.kernel.version;
+        let program = match self.packing.tool {
+            squash::Tool::Host => Cmd::new("mksquashfs"),
+            squash::Tool::Container => in_container("mksquashfs"),
+        };
+        let image = self.paths.unfinished(&self.paths.image);
+        vec![
+            initramfs::dracut(in_container("dracut"), version, self.initramfs_compressor).to_string(),
+            squash::command(program, &self.packing, &self.paths.work.join("root"), &image).to_string(),
+        ]
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        let paths = &self.paths;
+        let hmac = self.userspace.kernel.hmac.as_ref().map(|_| paths.hmac.as_path());
+        let files: [&Path; 5] = [
+            &paths.image,
+            &paths.kernel,
+            &paths.initramfs,
+            &paths.state,
+            &paths.manifest,
+        ];
+        files.into_iter().chain(hmac).collect()
+    }
+
+    pub(crate) fn to_json(&self, missing: &[String]) -> Value {
+        json!({
+            "schema": SCHEMA,
+            "userspace": self.userspace.dir,
+            "kernel_version": self.userspace.kernel.version,
+            "files": self.files(),
+            "live_files": live_system::paths(self),
+            "commands": self.commands(),
+            "packing": self.packing,
+            "packages": {"required": self.required_packages, "missing": missing},
+            "arguments": self.arguments(DIGEST_TO_COME, 0),
+            "mounts": self.live_fstab.iter().map(Entry::to_string).collect::<Vec<_>>(),
+            "space": self.budgets,
+        })
+    }
+
+    pub(crate) fn describe(&self, missing: &[String]) -> String {
+        let mut text = format!("target kernel\n  {}\n", self.userspace.kernel.version);
+        let mut list = |title: &str, lines: Vec<String>| {
+            text.push_str(&format!("\n{title}\n"));
+            lines
+                .iter()
+                .for_each(|line| text.push_str(&format!("  {line}\n")));
+        };
+        list(
+            "files",
+            self.files().iter().map(|f| f.display().to_string()).collect(),
+        );
+        if !missing.is_empty() {
+            list("packages that dnf will install into the image", missing.to_vec());
+        }
+        list("commands", self.commands());
+        list("kernel arguments", vec![self.arguments(DIGEST_TO_COME, 0)]);
+        list(
+            "mounts of the live system",
+            self.live_fstab.iter().map(Entry::to_string).collect(),
+        );
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let space = |b: &Budget| {
+            let needs: Vec<String> = b
+                .needs
+                .iter()
+                .map(|n| format!("{} {}", n.what, mib(n.bytes)))
+                .collect();
+            let (place, needed, free) = (b.place.display(), mib(b.needed_bytes), mib(b.free_bytes));
+            format!("{place}: {needed} needed ({}), {free} free", needs.join(", "))
+        };
+        list("space, in MiB", self.budgets.iter().map(space).collect());
+        text
+    }
+}
+
+/// overlayfs needs d_type in directory entries, which an old xfs may not have (xfs(5), `ftype`).
+fn xfs_has_ftype(dir: &Path) -> bool {
+    Cmd::new("xfs_info")
+        .arg(dir)
+        .read()
+        .map_or(true, |info| !info.contains("ftype=0"))
+}

@@ -1,0 +1,61 @@
+//! Takes back everything that `build` made. The manifest goes last: a cut in between leaves what says the rest.
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use livemode_common::contract::{BootFiles, MANIFEST, STATE, STATE_DIR};
+use livemode_common::failure::precondition;
+use livemode_common::fsio::sync_dir;
+use livemode_common::journal::Journal;
+use livemode_common::sysroot::SysRoot;
+
+use crate::scratch;
+
+pub(crate) fn run(root: &SysRoot) -> Result<()> {
+    let manifest = Journal::of(root).manifest()?;
+    if let Some(manifest) = &manifest {
+        let hmac = manifest.hmac.as_ref();
+        for artifact in [&manifest.image, &manifest.initramfs, &manifest.kernel]
+            .into_iter()
+            .chain(hmac)
+        {
+            if Path::new(&artifact.path)
+                .components()
+                .any(|c| c == std::path::Component::ParentDir)
+            {
+                return Err(precondition(format!(
+                    "{}: names {}",
+                    root.at(MANIFEST).display(),
+                    artifact.path
+                )));
+            }
+            remove_file(&root.at(&artifact.path))?;
+        }
+        let work = root.at(&manifest.image.path).with_file_name(".livemode-work");
+        let boot = BootFiles::for_arch(&nix::sys::utsname::uname()?.machine().to_string_lossy());
+        let unfinished = [boot.kernel, boot.hmac, boot.initramfs].map(|path| {
+            let at = root.at(path);
+            let name = at.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            at.with_file_name(format!(".livemode-new-{}", name.trim_start_matches('.')))
+        });
+        scratch::sweep(&[&[work][..], &unfinished].concat())?;
+    }
+    for record in [STATE, MANIFEST] {
+        remove_file(&root.at(record))?;
+    }
+    match fs::remove_dir(root.at(STATE_DIR)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("removing {}", root.at(STATE_DIR).display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file durably; one that is not there is no error.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_dir(path.parent().unwrap_or(Path::new("/"))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e).with_context(|| format!("removing {}", path.display())),
+    }
+}

@@ -1,0 +1,200 @@
+//! What is in the target-system container: its kernel, its tools, its size. Read from outside, links followed inside.
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use livemode_common::cmd::find_program;
+use livemode_common::container::ContainerDir;
+use livemode_common::failure::precondition;
+
+/// What never goes into the image, as mksquashfs's wildcards: caches, what only the initramfs needs, and what is
+/// mounted over.
+pub(crate) const LEFT_OUT: [&str; 13] = [
+    "boot/*",
+    "artifacts",
+    "dev/*",
+    "proc/*",
+    "sys/*",
+    "run/*",
+    "tmp/*",
+    "var/tmp/*",
+    "var/cache/dnf",
+    "var/cache/yum",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "var/log/*",
+];
+
+#[derive(Debug, Clone)]
+pub(crate) struct Userspace {
+    pub(crate) dir: PathBuf,
+    pub(crate) kernel: Kernel,
+    /// Regular files that go into the image, in bytes; hard links once.
+    pub(crate) image_bytes: u64,
+    /// Those of them under the kernel's modules.
+    pub(crate) module_bytes: u64,
+    pub(crate) has_mksquashfs: bool,
+    pub(crate) has_zstd: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    pub(crate) version: String,
+    /// In the container, from its root.
+    pub(crate) image: PathBuf,
+    pub(crate) image_bytes: u64,
+    pub(crate) hmac: Option<PathBuf>,
+    pub(crate) config: KernelConfig,
+}
+
+/// The `CONFIG_…` of a kernel; empty when the container does not have it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KernelConfig(String);
+
+impl KernelConfig {
+    pub(crate) fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether the option is built in or a module.
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.0
+            .lines()
+            .any(|l| l == format!("{option}=y") || l == format!("{option}=m"))
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl Userspace {
+    pub(crate) fn inspect(dir: &Path) -> Result<Self> {
+        let shown = dir.display();
+        if !dir.is_dir() {
+            return Err(precondition(format!("{shown}: no target-system container there")));
+        }
+        let dir = dir.canonicalize().with_context(|| format!("following {shown}"))?;
+        let container = ContainerDir::new(&dir);
+        for top in ["etc", "usr", "var"] {
+            if !fs::symlink_metadata(dir.join(top)).is_ok_and(|m| m.is_dir()) {
+                return Err(precondition(format!(
+                    "{shown}: {top} is no directory, so this is no container"
+                )));
+            }
+        }
+        for (tool, why) in [
+            ("dracut", "makes the initramfs"),
+            ("rpm", "says which packages are there"),
+        ] {
+            if find_program(&dir, tool).is_none() {
+                return Err(precondition(format!(
+                    "{shown}: {tool} is missing; it {why}; install it there"
+                )));
+            }
+        }
+        let kernel = find_kernel(&container)?;
+        let modules = container.resolve(Path::new("/lib/modules").join(&kernel.version))?;
+        let mut seen = HashSet::new();
+        Ok(Self {
+            image_bytes: bytes_below(&dir, &dir, &mut seen)?,
+            module_bytes: bytes_below(&modules, &dir, &mut HashSet::new())?,
+            has_mksquashfs: find_program(&dir, "mksquashfs").is_some(),
+            has_zstd: find_program(&dir, "zstd").is_some(),
+            kernel,
+            dir,
+        })
+    }
+}
+
+fn find_kernel(container: &ContainerDir) -> Result<Kernel> {
+    let shown = container.path().display();
+    let modules = container.resolve("/lib/modules")?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&modules).into_iter().flatten() {
+        let version = entry?.file_name().to_string_lossy().into_owned();
+        let places = [
+            format!("/lib/modules/{version}/vmlinuz"),
+            format!("/boot/vmlinuz-{version}"),
+        ];
+        if let Some(image) = places.into_iter().find(|p| container.exists(p)) {
+            found.push((version, image));
+        }
+    }
+    found.sort();
+    let (version, image) = match found.len() {
+        1 => found.remove(0),
+        0 => {
+            return Err(precondition(format!(
+                "{shown}: no kernel in /lib/modules; install kernel-core there"
+            )))
+        }
+        n => {
+            let versions: Vec<String> = found.into_iter().map(|(version, _)| version).collect();
+            return Err(precondition(format!(
+                "{shown}: {n} kernels ({}); which to boot is not clear, remove all but one",
+                versions.join(", ")
+            )));
+        }
+    };
+    let first = |places: [String; 2]| places.into_iter().find(|p| container.exists(p));
+    let config = first([
+        format!("/lib/modules/{version}/config"),
+        format!("/boot/config-{version}"),
+    ]);
+    let hmac = first([
+        format!("/lib/modules/{version}/.vmlinuz.hmac"),
+        format!("/boot/.vmlinuz-{version}.hmac"),
+    ]);
+    Ok(Kernel {
+        image_bytes: fs::metadata(container.resolve(&image)?)
+            .context("looking at the kernel")?
+            .len(),
+        image: image.into(),
+        hmac: hmac.map(PathBuf::from),
+        config: KernelConfig::from_text(config.map(|c| container.read(c)).transpose()?.unwrap_or_default()),
+        version,
+    })
+}
+
+fn bytes_below(dir: &Path, root: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
+        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
+        let path = entry.path();
+        if is_left_out(path.strip_prefix(root).unwrap_or(&path)) {
+            continue;
+        }
+        let meta = entry
+            .metadata()
+            .with_context(|| format!("looking at {}", path.display()))?;
+        if meta.is_dir() {
+            sum += bytes_below(&path, root, seen)?;
+        } else if meta.is_file() && seen.insert((meta.dev(), meta.ino())) {
+            sum += meta.len();
+        }
+    }
+    Ok(sum)
+}
+
+fn is_left_out(path: &Path) -> bool {
+    LEFT_OUT.iter().any(|pattern| match pattern.strip_suffix("/*") {
+        Some(dir) => path != Path::new(dir) && path.starts_with(dir),
+        None => path.starts_with(pattern),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn left_out_directories_stay_as_empty_ones() {
+        assert!(is_left_out(Path::new("boot/vmlinuz")));
+        assert!(!is_left_out(Path::new("boot")));
+        assert!(is_left_out(Path::new("var/cache/dnf/x")));
+        assert!(!is_left_out(Path::new("var/cache/other")));
+    }
+}

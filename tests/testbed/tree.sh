@@ -1,0 +1,42 @@
+#!/bin/bash
+# Makes a root directory from Debian packages: tree.sh container|source SUITE REPOSITORIES OUT
+set -euo pipefail
+kind=$1 suite=$2 repositories=$3 out=$4
+
+common=systemd,systemd-sysv,udev,kmod,login,passwd,mount,e2fsprogs,procps,linux-image-cloud-amd64,dnf,rpm
+case $kind in
+    container)
+        packages=$common,dbus,libpam-systemd,iproute2,dracut,systemd-container,strace,squashfs-tools,zstd,less
+        packages=$packages,xfsprogs,lvm2,openssh-client,dracut-network,dracut-live
+        repository=target
+        ;;
+    source)
+        packages=$common,python3,tiny-initramfs
+        repository=1
+        ;;
+esac
+
+# In the tree: rpm's database where dnf and RHEL have it, and the repository that dnf installs from.
+configure='
+    mkdir -p "$1/etc/rpm" "$1/etc/yum.repos.d" "$1/srv/repositories"
+    echo "%_dbpath /var/lib/rpm" >"$1/etc/rpm/macros"
+    printf "[demo]\nname=LiveMode demo\nbaseurl=file:///srv/repositories/'$repository'\ngpgcheck=0\n" >"$1/etc/yum.repos.d/demo.repo"
+'
+if [ "$kind" = source ]; then
+    install='chroot "$1" dnf -q -y install demo-release demo-tool demo-data'
+else
+    install='chroot "$1" rpm --initdb'
+fi
+
+# Dracut's kernel hook would make an initramfs of its own; tiny-initramfs's makes the source's.
+mmdebstrap --quiet --mode=root --variant=essential --format=directory \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+    --dpkgopt='path-exclude=/etc/kernel/postinst.d/dracut' \
+    --aptopt='Apt::Install-Recommends "false"' \
+    --include="$packages" \
+    --customize-hook="$configure" \
+    --customize-hook="cp -r '$repositories/.' \"\$1/srv/repositories\"" \
+    --customize-hook="$install" \
+    --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*' \
+    "$suite" "$out"
