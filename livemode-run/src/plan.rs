@@ -13,8 +13,13 @@ const CALLS: [&str; 2] = [
     "/usr/bin/leapp upgrade --resume",
     "/usr/bin/python3 -B /root/tmp_leapp_py3/leapp3 upgrade --resume",
 ];
+/// Where it lies in the upgrade's container. systemd-nspawn looks for the source of a mount below /proc inside the
+/// container (seen with 252), so it takes two steps to cover /proc/cmdline.
+const CMDLINE_INSIDE: &str = "/run/livemode-cmdline";
 /// A source system with a mount that fails now may still be upgraded; leapp decides.
 const MOUNT_ALL: &str = "mount -a || echo \"livemode: mount -a ended with $?; going on\" >&2";
+
+const COVER: &str = "mount --bind /run/livemode-cmdline /proc/cmdline";
 
 #[derive(Debug)]
 pub(crate) struct UpgradePlan {
@@ -40,8 +45,12 @@ impl UpgradePlan {
                 ])
                 .args(["--timezone=off", "--resolv-conf=off", "--link-journal=no"])
                 .args(["--bind=/dev", "--bind=/proc", "--bind=/sys", "--bind=/run/udev"])
-                .arg(format!("--bind-ro={SOURCE_CMDLINE}:/proc/cmdline"))
-                .args(["/bin/sh", "-c", &format!("{MOUNT_ALL}; exec {call}")]);
+                .arg(format!("--bind-ro={SOURCE_CMDLINE}:{CMDLINE_INSIDE}"))
+                .args([
+                    "/bin/sh",
+                    "-c",
+                    &format!("{COVER} && {{ {MOUNT_ALL}; }} && exec {call}"),
+                ]);
             let command = match &trace {
                 // Appending: the second call must not overwrite the first one's trace.
                 Some(file) => Cmd::new("strace")

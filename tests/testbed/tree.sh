@@ -1,5 +1,6 @@
 #!/bin/bash
 # Makes a root directory from Debian packages: tree.sh container|source SUITE REPOSITORIES OUT
+# shellcheck disable=SC2016 # the hooks' $1 is for the shell that mmdebstrap starts
 set -euo pipefail
 kind=$1 suite=$2 repositories=$3 out=$4
 
@@ -28,13 +29,16 @@ else
     install='chroot "$1" rpm --initdb'
 fi
 
-# Dracut's kernel hook would make an initramfs of its own; tiny-initramfs's makes the source's.
-mmdebstrap --quiet --mode=root --variant=essential --format=directory \
+# Dracut's hook would make an initramfs that nobody boots: in its place stands one that does nothing.
+stub='mkdir -p "$1/etc/kernel/postinst.d"; ln -s /bin/true "$1/etc/kernel/postinst.d/dracut"'
+
+mmdebstrap --mode=root --variant=essential --format=directory \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/etc/kernel/postinst.d/dracut' \
     --aptopt='Apt::Install-Recommends "false"' \
     --include="$packages" \
+    --essential-hook="$stub" \
     --customize-hook="$configure" \
     --customize-hook="cp -r '$repositories/.' \"\$1/srv/repositories\"" \
     --customize-hook="$install" \
