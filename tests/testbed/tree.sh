@@ -3,6 +3,7 @@
 # shellcheck disable=SC2016 # the hooks' $1 is for the shell that mmdebstrap starts
 set -euo pipefail
 kind=$1 suite=$2 repositories=$3 out=$4
+files=$(dirname "$(readlink -f "$0")")/source
 
 common=systemd,systemd-sysv,udev,kmod,login,passwd,mount,e2fsprogs,procps,linux-image-cloud-amd64,dnf,rpm
 case $kind in
@@ -24,7 +25,11 @@ configure='
     printf "[demo]\nname=LiveMode demo\nbaseurl=file:///srv/repositories/'$repository'\ngpgcheck=0\n" >"$1/etc/yum.repos.d/demo.repo"
 '
 if [ "$kind" = source ]; then
-    install='chroot "$1" dnf -q -y install demo-release demo-tool demo-data'
+    install='
+        chroot "$1" dnf -q -y install demo-release demo-tool demo-data
+        chroot "$1" mktirfs -m no --include-modules=virtio_pci,virtio_blk -o "/boot/initrd.img-source" "$(ls "$1/lib/modules")"
+        cp -r "'$files'/." "$1/"
+    '
 else
     install='chroot "$1" rpm --initdb'
 fi

@@ -1,0 +1,125 @@
+//! `make demo`: builds an image, boots it in QEMU, upgrades a disk, and shows the result.
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{ensure, Context, Result};
+use livemode_common::cmd::Cmd;
+use livemode_tests::binaries::{binary, workspace};
+use livemode_tests::disk::{self, Mounted};
+use livemode_tests::testbed::{self, Suite};
+use livemode_tests::vm::Machine;
+
+fn main() -> ExitCode {
+    livemode_common::failure::report("demo", run())
+}
+
+fn run() -> Result<()> {
+    let mut seconds = Vec::new();
+    let mut stage = |name: &'static str, from: Instant| seconds.push((name, from.elapsed().as_secs_f32()));
+    let out = workspace().join("target/demo");
+    std::fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
+
+    let started = Instant::now();
+    let container = testbed::container(Suite::Bookworm)?;
+    let source = testbed::source()?;
+    stage("trees (cached)", started);
+
+    let started = Instant::now();
+    println!("\n== livemode-prep build");
+    let image = out.join("disk.img");
+    disk::make(&image, &source, testbed::DISK_MIB)?;
+    let mounted = Mounted::new(&image)?;
+    let before = mounted.read("etc/demo-release");
+    let packages_before = packages(&mounted)?;
+    let status = testbed::build(mounted.path(), &container).spawn(|_| ())?.wait()?;
+    ensure!(status.success(), "livemode-prep build: {status}");
+    for (from, to) in [
+        ("boot/vmlinuz-upgrade.x86_64", "kernel"),
+        ("boot/initramfs-upgrade.x86_64.img", "initramfs"),
+        ("boot/initrd.img-source", "source-initramfs"),
+    ] {
+        std::fs::copy(mounted.at(from), out.join(to)).with_context(|| format!("copying {from}"))?;
+    }
+    std::fs::copy(testbed::source_kernel(mounted.path())?, out.join("source-kernel"))?;
+    let manifest: livemode_common::contract::Manifest =
+        serde_json::from_str(&mounted.read("var/lib/leapp/livemode/manifest.json"))?;
+    drop(mounted);
+    stage("build", started);
+
+    let started = Instant::now();
+    println!(
+        "\n== the live system boots and upgrades the disk (console: {})",
+        out.join("disk.console").display()
+    );
+    let (kernel, initramfs) = (out.join("kernel"), out.join("initramfs"));
+    let arguments = &manifest.boot.arguments;
+    let console = Machine {
+        disk: &image,
+        kernel: &kernel,
+        initramfs: &initramfs,
+        arguments,
+    }
+    .run()?;
+    console
+        .lines()
+        .filter(|l| l.contains("livemode: "))
+        .for_each(|l| println!("{}", l.trim_end()));
+    stage("boot, upgrade, reboot", started);
+
+    let started = Instant::now();
+    println!("\n== the upgraded disk boots with its own kernel");
+    let (kernel, initramfs) = (out.join("source-kernel"), out.join("source-initramfs"));
+    let arguments = testbed::source_arguments();
+    let console = Machine {
+        disk: &image,
+        kernel: &kernel,
+        initramfs: &initramfs,
+        arguments: &arguments,
+    }
+    .run()?;
+    console
+        .lines()
+        .filter(|l| l.contains("report: "))
+        .for_each(|l| println!("{}", l.trim_end()));
+    ensure!(
+        console.contains("report: booted Demo Linux release 2"),
+        "the upgraded system did not report"
+    );
+    stage("boot of the upgraded system", started);
+
+    let mounted = Mounted::new(&image)?;
+    println!("\n== result");
+    print!(
+        "before     {before}after      {}",
+        mounted.read("etc/demo-release")
+    );
+    print!(
+        "packages before\n{packages_before}packages after\n{}",
+        packages(&mounted)?
+    );
+    println!("\n== livemode-prep status");
+    print!(
+        "{}",
+        Cmd::new(binary("livemode-prep"))
+            .arg("--root")
+            .arg(mounted.path())
+            .arg("status")
+            .read()?
+    );
+    println!(
+        "\n== logs on {}: /var/log/leapp/leapp-upgrade.log, /var/log/leapp/livemode-journal.log",
+        image.display()
+    );
+    println!("\n== seconds");
+    seconds.iter().for_each(|(name, s)| println!("{s:7.1}  {name}"));
+    Ok(())
+}
+
+fn packages(mounted: &Mounted) -> Result<String> {
+    let query =
+        Cmd::new("chroot")
+            .arg(mounted.path())
+            .args(["rpm", "-q", "demo-release", "demo-tool", "demo-data"]);
+    let list = query.read()?;
+    Ok(list.lines().map(|line| format!("           {line}\n")).collect())
+}

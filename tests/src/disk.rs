@@ -1,0 +1,86 @@
+//! Disk images: making, copying, and looking inside.
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use livemode_common::cmd::Cmd;
+
+/// A sparse ext4 image of `size_mib` with the content of `tree`; its UUID is the one in the tree's /etc/fstab.
+///
+/// # Errors
+/// When a tool fails.
+pub fn make(path: &Path, tree: &Path, size_mib: u64) -> Result<()> {
+    let fstab = std::fs::read_to_string(tree.join("etc/fstab")).context("reading the tree's fstab")?;
+    let uuid = fstab
+        .split_whitespace()
+        .find_map(|w| w.strip_prefix("UUID="))
+        .context("no UUID in the tree's fstab")?;
+    std::fs::File::create(path)?.set_len(size_mib << 20)?;
+    Cmd::new("mkfs.ext4")
+        .args(["-q", "-F", "-U", uuid, "-d"])
+        .arg(tree)
+        .arg(path)
+        .run()
+}
+
+/// A copy that keeps the holes.
+///
+/// # Errors
+/// When there is no space.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    Cmd::new("cp")
+        .args(["--sparse=always", "--reflink=auto"])
+        .arg(from)
+        .arg(to)
+        .run()
+}
+
+/// A mounted disk image; unmounted when dropped.
+pub struct Mounted {
+    dir: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// Mounts the image read-write.
+    ///
+    /// # Errors
+    /// When it holds no file system, or there is no loop device.
+    pub fn new(image: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("livemode-disk-").tempdir()?;
+        Cmd::new("mount")
+            .args(["-o", "loop"])
+            .arg(image)
+            .arg(dir.path())
+            .run()?;
+        Ok(Self { dir })
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A path on it.
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// A file on it as text.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn read(&self, path: &str) -> String {
+        let at = self.at(path);
+        String::from_utf8_lossy(
+            &std::fs::read(&at).unwrap_or_else(|e| panic!("reading {}: {e}", at.display())),
+        )
+        .into()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = Cmd::new("umount").arg(self.dir.path()).run() {
+            eprintln!("{error:#}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The trees of the demo and the tests, and a source disk on which `livemode-prep build` has run.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use livemode_common::cmd::Cmd;
+use livemode_common::contract::Manifest;
+
+use crate::binaries::{binary, workspace};
+use crate::{cache, disk};
+
+/// Large enough for the source, the image and what `build` wants free.
+pub const DISK_MIB: u64 = 2300;
+
+/// Debian's releases near to the targets of an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// Debian 12, near el9: dracut 059, systemd 252, kernel 6.1.
+    Bookworm,
+    /// Debian 13, near el10: dracut 106, systemd 257, kernel 6.12.
+    Trixie,
+}
+
+impl Suite {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+}
+
+fn script(name: &str) -> PathBuf {
+    workspace().join("tests/testbed").join(name)
+}
+
+fn repositories() -> Result<PathBuf> {
+    let script = script("repository.sh");
+    cache::entry("repositories", &[], &[&script], |out| {
+        Cmd::new(&script).arg(out).run()
+    })
+}
+
+fn tree(kind: &str, suite: Suite) -> Result<PathBuf> {
+    let repositories = repositories()?;
+    let (tree, packages, source) = (script("tree.sh"), script("repository.sh"), script("source"));
+    let name = format!("{kind}-{}", suite.name());
+    let mut inputs: Vec<&Path> = vec![&tree, &packages];
+    if kind == "source" {
+        inputs.push(&source);
+    }
+    cache::entry(&name, &[], &inputs, |out| {
+        Cmd::new(&tree)
+            .args([kind, suite.name()])
+            .arg(&repositories)
+            .arg(out)
+            .run()
+    })
+}
+
+/// A target-system container.
+///
+/// # Errors
+/// When it is absent and cannot be made.
+pub fn container(suite: Suite) -> Result<PathBuf> {
+    tree("container", suite)
+}
+
+/// A source system, always of Debian 12.
+///
+/// # Errors
+/// When it is absent and cannot be made.
+pub fn source() -> Result<PathBuf> {
+    tree("source", Suite::Bookworm)
+}
+
+/// What goes into QEMU, in one directory.
+#[derive(Debug)]
+pub struct Prepared {
+    dir: PathBuf,
+    /// What `build` wrote.
+    pub manifest: Manifest,
+}
+
+impl Prepared {
+    /// The source disk after the build.
+    pub fn disk(&self) -> PathBuf {
+        self.dir.join("disk.img")
+    }
+    /// The kernel that `build` put into /boot.
+    pub fn kernel(&self) -> PathBuf {
+        self.dir.join("kernel")
+    }
+    /// The initramfs that `build` put into /boot.
+    pub fn initramfs(&self) -> PathBuf {
+        self.dir.join("initramfs")
+    }
+    /// The source's own kernel.
+    pub fn source_kernel(&self) -> PathBuf {
+        self.dir.join("source-kernel")
+    }
+    /// The source's own initramfs.
+    pub fn source_initramfs(&self) -> PathBuf {
+        self.dir.join("source-initramfs")
+    }
+}
+
+/// A source disk on which `build` has run with this `livemode` section (YAML), cached by all that goes into it.
+///
+/// # Errors
+/// When something cannot be made; `build`'s own error is in it.
+pub fn prepared(suite: Suite, name: &str, config: &str) -> Result<Prepared> {
+    let (source, container) = (source()?, container(suite)?);
+    let binaries = ["livemode-prep", "livemode-boot", "livemode-run"].map(binary);
+    let inputs: Vec<&Path> = binaries.iter().map(PathBuf::as_path).collect();
+    let trees = [&source, &container].map(|t| t.to_string_lossy().into_owned());
+    let texts = [trees[0].as_str(), trees[1].as_str(), config];
+    let name = format!("prepared-{}-{name}", suite.name());
+    let dir = cache::entry(&name, &texts, &inputs, |out| {
+        prepare(out, &source, &container, config)
+    })?;
+    let manifest = fs::read(dir.join("manifest.json")).context("reading the manifest")?;
+    Ok(Prepared {
+        manifest: serde_json::from_slice(&manifest)?,
+        dir,
+    })
+}
+
+fn prepare(out: &Path, source: &Path, container: &Path, config: &str) -> Result<()> {
+    if out.exists() {
+        fs::remove_dir_all(out)?;
+    }
+    fs::create_dir_all(out)?;
+    let image = out.join("disk.img");
+    disk::make(&image, source, DISK_MIB)?;
+    let mounted = disk::Mounted::new(&image)?;
+    let configs = mounted.at("etc/leapp/actor_conf.d");
+    fs::create_dir_all(&configs)?;
+    fs::write(configs.join("livemode.yaml"), config)?;
+    build(mounted.path(), container).run()?;
+    for (from, to) in [
+        ("boot/vmlinuz-upgrade.x86_64", "kernel"),
+        ("boot/initramfs-upgrade.x86_64.img", "initramfs"),
+        ("boot/initrd.img-source", "source-initramfs"),
+        ("var/lib/leapp/livemode/manifest.json", "manifest.json"),
+    ] {
+        fs::copy(mounted.at(from), out.join(to)).with_context(|| format!("copying {from}"))?;
+    }
+    fs::copy(source_kernel(mounted.path())?, out.join("source-kernel"))?;
+    Ok(())
+}
+
+/// The kernel command line with which the source boots by itself: tiny-initramfs knows no UUID without udev.
+pub fn source_arguments() -> String {
+    "root=/dev/vda rw console=ttyS0 mitigations=off panic=5".to_owned()
+}
+
+/// `livemode-prep build` for a source system on a directory.
+pub fn build(root: &Path, container: &Path) -> Cmd {
+    Cmd::new(binary("livemode-prep"))
+        .env("LEAPP_UNSUPPORTED", "1")
+        .arg("--root")
+        .arg(root)
+        .arg("build")
+        .arg("--userspace")
+        .arg(container)
+}
+
+/// The source's own kernel.
+///
+/// # Errors
+/// When it has none.
+pub fn source_kernel(root: &Path) -> Result<PathBuf> {
+    for entry in fs::read_dir(root.join("boot"))? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if name.starts_with("vmlinuz-") && !name.contains("upgrade") {
+            return Ok(path);
+        }
+    }
+    anyhow::bail!("the source has no kernel of its own")
+}

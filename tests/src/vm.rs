@@ -1,0 +1,209 @@
+//! A machine in QEMU, by emulation: /dev/kvm may be there and hang. Everything it prints is read as it comes.
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use livemode_common::cmd::Cmd;
+
+/// Whole life of a machine, on a busy host.
+const LIMIT: Duration = Duration::from_secs(420);
+/// No output for so long: the emulator has stalled.
+const STALL: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(200);
+const MEMORY_MIB: &str = "1536";
+
+/// A machine to start.
+#[derive(Debug, Clone)]
+pub struct Machine<'a> {
+    /// The disk, which the machine writes to.
+    pub disk: &'a Path,
+    /// Kernel given to QEMU.
+    pub kernel: &'a Path,
+    /// Initramfs given to QEMU.
+    pub initramfs: &'a Path,
+    /// The whole kernel command line.
+    pub arguments: &'a str,
+}
+
+impl Machine<'_> {
+    /// Runs it until it powers off or reboots; gives what its serial console showed.
+    ///
+    /// # Errors
+    /// When it does neither within the limit; the end of its console is in the error. A stall of the emulator (no
+    /// output at all for long) is tried once more, with the disk as it was.
+    pub fn run(&self) -> Result<String> {
+        let saved = self.disk.with_extension("saved");
+        crate::disk::copy(self.disk, &saved)?;
+        let result = match self.start()?.wait() {
+            Err(error) if error.is::<Stalled>() => {
+                eprintln!("the emulator stalled; once more");
+                crate::disk::copy(&saved, self.disk)?;
+                self.start()?.wait()
+            }
+            result => result,
+        };
+        fs::remove_file(&saved)?;
+        result
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started.
+    pub fn start(&self) -> Result<Running> {
+        let log = self.disk.with_extension("console");
+        let console = fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let mut qemu = Cmd::new("qemu-system-x86_64")
+            .args([
+                "-accel",
+                "tcg,thread=multi",
+                "-M",
+                "q35",
+                "-cpu",
+                "qemu64",
+                "-smp",
+                "1",
+                "-m",
+                MEMORY_MIB,
+            ])
+            .args([
+                "-display",
+                "none",
+                "-serial",
+                "stdio",
+                "-monitor",
+                "none",
+                "-no-reboot",
+                "-nic",
+                "none",
+            ])
+            .args(["-object", "rng-builtin,id=r0", "-device", "virtio-rng-pci,rng=r0"])
+            .arg("-drive")
+            .arg(format!(
+                "file={},if=virtio,format=raw,cache=unsafe",
+                self.disk.display()
+            ))
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .args(["-append", self.arguments])
+            .spawn(|command| {
+                command
+                    .stdin(Stdio::piped())
+                    .stdout(console)
+                    .stderr(Stdio::inherit());
+            })?;
+        let stdin = qemu.stdin.take().context("no standard input of QEMU")?;
+        Ok(Running {
+            qemu,
+            stdin,
+            log,
+            started: Instant::now(),
+        })
+    }
+}
+
+/// No output for [`STALL`].
+#[derive(Debug)]
+struct Stalled;
+
+impl std::fmt::Display for Stalled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the emulator stalled")
+    }
+}
+
+impl std::error::Error for Stalled {}
+
+/// A machine that runs; it is killed when dropped.
+pub struct Running {
+    qemu: Child,
+    stdin: ChildStdin,
+    log: PathBuf,
+    started: Instant,
+}
+
+impl Running {
+    /// What the console has shown so far.
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until the console shows `text`.
+    ///
+    /// # Errors
+    /// When the machine ends or its time does before that.
+    pub fn expect(&mut self, text: &str) -> Result<()> {
+        self.until(|console| console.contains(text), &format!("'{text}'"))?;
+        Ok(())
+    }
+
+    /// Types a line on the serial console.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn type_line(&mut self, text: &str) -> Result<()> {
+        self.stdin.write_all(format!("{text}\r").as_bytes())?;
+        Ok(self.stdin.flush()?)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end within the limit.
+    pub fn wait(mut self) -> Result<String> {
+        self.until(|_| false, "the machine's end")
+    }
+
+    fn until(&mut self, found: impl Fn(&str) -> bool, what: &str) -> Result<String> {
+        let (mut length, mut grown) = (0, Instant::now());
+        loop {
+            let ended = self.qemu.try_wait()?.is_some();
+            let console = self.console();
+            if found(&console) || (ended && what == "the machine's end") {
+                return Ok(console);
+            }
+            let end = || {
+                console
+                    .lines()
+                    .rev()
+                    .take(40)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            };
+            if ended {
+                bail!("the machine ended before {what}; its console:\n{}", end());
+            }
+            if console.len() != length {
+                (length, grown) = (console.len(), Instant::now());
+            }
+            if self.started.elapsed() > LIMIT {
+                bail!(
+                    "waiting for {what}: {} s are over; its console:\n{}",
+                    LIMIT.as_secs(),
+                    end()
+                );
+            }
+            if grown.elapsed() > STALL {
+                return Err(anyhow::Error::new(Stalled)
+                    .context(end())
+                    .context(format!("waiting for {what}")));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
