@@ -46,9 +46,11 @@ pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
 }
 
 fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
-    let made = MadeDirs::make(&[&plan.facts.image_dir.path, &plan.facts.state_dir.path])?;
     let former = Journal::of(&plan.root).manifest()?;
-    let scratch = Scratch::begin(&plan.paths.leftovers())?;
+    let scratch = Scratch::begin(
+        &plan.paths.leftovers(),
+        &[&plan.facts.image_dir.path, &plan.facts.state_dir.path],
+    )?;
     let mut chroot = Chroot::on_disk(&plan.userspace.dir, &plan.paths.work)?;
 
     progress.step("packages", None);
@@ -121,7 +123,6 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         created: fsio::now(),
     };
     commit(plan, &scratch, &manifest)?;
-    made.keep();
     if let Some(former) = former {
         remove_superseded(plan, &former, &manifest)?;
     }
@@ -211,37 +212,6 @@ fn versions() -> std::collections::BTreeMap<String, String> {
         }
     }
     versions
-}
-
-/// Directories that were not there before: a failed build takes them back.
-struct MadeDirs(Vec<PathBuf>);
-
-impl MadeDirs {
-    fn make(dirs: &[&Path]) -> Result<Self> {
-        let mut made = Self(Vec::new());
-        for dir in dirs {
-            let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.exists()).collect();
-            for dir in missing.into_iter().rev() {
-                fs::create_dir(dir).with_context(|| format!("creating {}", dir.display()))?;
-                made.0.push(dir.to_owned());
-            }
-        }
-        Ok(made)
-    }
-
-    fn keep(mut self) {
-        self.0.clear();
-    }
-}
-
-impl Drop for MadeDirs {
-    fn drop(&mut self) {
-        for dir in self.0.iter().rev() {
-            if let Err(error) = fs::remove_dir(dir) {
-                eprintln!("livemode-prep: removing {}: {error}", dir.display());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

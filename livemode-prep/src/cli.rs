@@ -57,6 +57,8 @@ enum Command {
     /// Remove what a build leaves half-done, once standard input ends: when that build does
     #[command(hide = true)]
     Sweep {
+        #[arg(long, value_name = "DIR")]
+        made: Vec<PathBuf>,
         #[arg(value_name = "PATH", required = true)]
         leftovers: Vec<PathBuf>,
     },
@@ -162,6 +164,6 @@ pub(crate) fn run() -> Result<()> {
         }
         Command::Status(Json { json }) => status::print(&root, json),
         Command::Remove => remove::run(&root),
-        Command::Sweep { leftovers } => scratch::sweep_at_end_of_input(&leftovers),
+        Command::Sweep { leftovers, made } => scratch::sweep_at_end_of_input(&leftovers, &made),
     }
 }

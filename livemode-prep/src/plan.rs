@@ -14,7 +14,7 @@ use crate::facts::{Facts, LeappFacts};
 use crate::space::{self, Budget};
 use crate::squash::{self, Packing};
 use crate::userspace::Userspace;
-use crate::{bootentry, initramfs, live_system, livefstab, packages};
+use crate::{bootentry, initramfs, live_system, livefstab, packages, scratch};
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
@@ -57,7 +57,7 @@ impl Paths {
             initramfs: named(&facts.boot.path, &boot.initramfs),
             state: named(&facts.state_dir.path, STATE),
             manifest: named(&facts.state_dir.path, MANIFEST),
-            work: facts.image_dir.path.join(".livemode-work"),
+            work: scratch::work_in(&facts.image_dir.path),
         }
     }
 
@@ -66,8 +66,7 @@ impl Paths {
         if *path == self.image {
             return self.work.join("image");
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.with_file_name(format!(".livemode-new-{}", name.trim_start_matches('.')))
+        scratch::unfinished(path)
     }
 
     /// What a build that is cut off may leave; the work directory first.

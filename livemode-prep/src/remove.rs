@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use livemode_common::config::Config;
 use livemode_common::contract::{BootFiles, MANIFEST, STATE, STATE_DIR};
 use livemode_common::failure::precondition;
 use livemode_common::fsio::sync_dir;
@@ -13,7 +14,23 @@ use crate::scratch;
 
 pub(crate) fn run(root: &SysRoot) -> Result<()> {
     let manifest = Journal::of(root).manifest()?;
-    if let Some(manifest) = &manifest {
+    let default = Config::default().squashfs_image_path;
+    let image = root.at(manifest.as_ref().map_or(&default, |m| &m.image.path));
+    let dir = image.parent().unwrap_or(Path::new("/"));
+    let _lock = if dir.is_dir() {
+        Some(scratch::lock(dir)?)
+    } else {
+        None
+    };
+
+    // First what a build that was cut off may have left, with or without a manifest of an earlier one.
+    let boot = BootFiles::for_arch(&nix::sys::utsname::uname()?.machine().to_string_lossy());
+    let files = [&boot.kernel, &boot.hmac, &boot.initramfs, STATE, MANIFEST]
+        .map(|path| scratch::unfinished(&root.at(path)));
+    scratch::sweep(&[&[scratch::work_in(dir)][..], &files].concat())?;
+
+    // The sweep may have completed a commit: what is there now is what the manifest says now.
+    if let Some(manifest) = Journal::of(root).manifest()? {
         let hmac = manifest.hmac.as_ref();
         for artifact in [&manifest.image, &manifest.initramfs, &manifest.kernel]
             .into_iter()
@@ -31,14 +48,6 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
             }
             remove_file(&root.at(&artifact.path))?;
         }
-        let work = root.at(&manifest.image.path).with_file_name(".livemode-work");
-        let boot = BootFiles::for_arch(&nix::sys::utsname::uname()?.machine().to_string_lossy());
-        let unfinished = [boot.kernel, boot.hmac, boot.initramfs].map(|path| {
-            let at = root.at(path);
-            let name = at.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            at.with_file_name(format!(".livemode-new-{}", name.trim_start_matches('.')))
-        });
-        scratch::sweep(&[&[work][..], &unfinished].concat())?;
     }
     for record in [STATE, MANIFEST] {
         remove_file(&root.at(record))?;

@@ -18,6 +18,26 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// In the work directory: the renames that make a finished build the one that counts.
 const COMMIT: &str = "commit.json";
 
+/// The throw-away overlay and the unfinished image lie in a directory of this name beside the image.
+const WORK: &str = ".livemode-work";
+
+/// The work directory of a build that puts its image into `dir`.
+pub(crate) fn work_in(dir: &Path) -> PathBuf {
+    dir.join(WORK)
+}
+
+/// The name under which a file lies on its file system until it counts.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".livemode-new-{}", name.trim_start_matches('.')))
+}
+
+/// The claim of a build or remove on the directory of the image.
+pub(crate) fn lock(dir: &Path) -> Result<Flock<File>> {
+    Flock::lock(open_dir(dir)?, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| precondition(format!("another build or remove is at work in {}", dir.display())))
+}
+
 /// A running build's claim on its leftovers.
 pub(crate) struct Scratch {
     work: PathBuf,
@@ -26,31 +46,43 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Sweeps after a build that was cut off, then makes the work directory, the first of `leftovers`.
-    pub(crate) fn begin(leftovers: &[PathBuf]) -> Result<Self> {
+    /// Sweeps after a build that was cut off, then makes the work directory, the first of `leftovers`, and those of
+    /// `dirs` that are missing: what is still empty of them when the build ends goes again.
+    pub(crate) fn begin(leftovers: &[PathBuf], dirs: &[&Path]) -> Result<Self> {
         let work = leftovers[0].clone();
-        let beside = work.parent().unwrap_or(Path::new("/"));
-        let lock = Flock::lock(open_dir(beside)?, FlockArg::LockExclusiveNonblock).map_err(|_| {
-            precondition(format!(
-                "another build or remove is at work in {}",
-                beside.display()
-            ))
-        })?;
-        sweep(leftovers)?;
-        let sweeper = Cmd::new(std::env::current_exe().context("finding our own program")?)
+        let missing: Vec<&Path> = dirs
+            .iter()
+            .flat_map(|dir| dir.ancestors().take_while(|d| !d.exists()))
+            .collect();
+        let mut sweeper = Cmd::new(std::env::current_exe().context("finding our own program")?)
             .arg("sweep")
+            .args(missing.iter().map(|dir| format!("--made={}", dir.display())))
             .args(leftovers)
             .outlive_us()
             .spawn(|command| {
                 command.stdin(Stdio::piped()).stdout(Stdio::null());
             })?;
-        let scratch = Self {
+        let lock = Self::claim(&work, leftovers, dirs);
+        if lock.is_err() {
+            // It must not take the work of the build that has the lock.
+            sweeper.kill().context("ending the sweeper")?;
+            sweeper.wait().context("waiting for the sweeper")?;
+        }
+        Ok(Self {
             work,
-            lock: Some(lock),
+            lock: Some(lock?),
             sweeper,
-        };
-        fs::create_dir(&scratch.work).with_context(|| format!("creating {}", scratch.work.display()))?;
-        Ok(scratch)
+        })
+    }
+
+    fn claim(work: &Path, leftovers: &[PathBuf], dirs: &[&Path]) -> Result<Flock<File>> {
+        for dir in dirs {
+            fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        }
+        let lock = lock(work.parent().unwrap_or(Path::new("/")))?;
+        sweep(leftovers)?;
+        fs::create_dir(work).with_context(|| format!("creating {}", work.display()))?;
+        Ok(lock)
     }
 
     /// Renames each first path to its second. Written down before: a cut in the middle is completed by the sweep.
@@ -77,16 +109,40 @@ impl Drop for Scratch {
     }
 }
 
-/// What the sweeper runs: waits for the build to end, then sweeps.
-pub(crate) fn sweep_at_end_of_input(leftovers: &[PathBuf]) -> Result<()> {
+/// What the sweeper runs: waits for the build to end, then sweeps, and removes what is empty of the directories that
+/// it had made.
+pub(crate) fn sweep_at_end_of_input(leftovers: &[PathBuf], made: &[PathBuf]) -> Result<()> {
     std::io::stdin()
         .read_to_end(&mut Vec::new())
         .context("waiting for the build to end")?;
     let beside = leftovers[0].parent().unwrap_or(Path::new("/"));
-    let _lock = Flock::lock(open_dir(beside)?, FlockArg::LockExclusive)
-        .map_err(|(_, e)| e)
-        .with_context(|| format!("locking {}", beside.display()))?;
-    sweep(leftovers)
+    if beside.exists() {
+        let _lock = Flock::lock(open_dir(beside)?, FlockArg::LockExclusive)
+            .map_err(|(_, e)| e)
+            .with_context(|| format!("locking {}", beside.display()))?;
+        sweep(leftovers)?;
+    }
+    remove_empty(made)
+}
+
+/// Removes directories, the deepest first; one that holds something stays.
+fn remove_empty(dirs: &[PathBuf]) -> Result<()> {
+    let mut dirs: Vec<&PathBuf> = dirs.iter().collect();
+    dirs.sort_by_key(|dir| std::cmp::Reverse(dir.components().count()));
+    for dir in dirs {
+        match fs::remove_dir(dir) {
+            Err(e)
+                if !matches!(
+                    e.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                return Err(e).with_context(|| format!("removing {}", dir.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Completes a commit that was cut off, then removes the leftovers.
@@ -180,6 +236,27 @@ mod tests {
         assert_eq!(fs::read_to_string(path("image")).unwrap(), "new");
         assert_eq!(fs::read_to_string(path("kernel")).unwrap(), "new");
         assert!(!work.exists() && !path("image.tmp").exists());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn made_directories_go_only_when_empty() {
+        let dir = std::env::temp_dir().join(format!("livemode-made-{}", std::process::id()));
+        let (full, empty) = (dir.join("full"), dir.join("empty"));
+        fs::create_dir_all(empty.join("deep")).unwrap();
+        fs::create_dir_all(&full).unwrap();
+        fs::write(full.join("manifest.json"), "{}").unwrap();
+
+        remove_empty(&[
+            dir.clone(),
+            full.clone(),
+            empty.clone(),
+            empty.join("deep"),
+            dir.join("gone"),
+        ])
+        .unwrap();
+
+        assert!(full.join("manifest.json").exists() && !empty.exists());
         fs::remove_dir_all(&dir).unwrap();
     }
 }
