@@ -11,7 +11,7 @@ build: setup
 demo: build
 	$(CARGO) run --release -p livemode-tests --bin demo
 
-check: setup
+check: build
 	$(CARGO) fmt --all --check
 	shellcheck tests/testbed/*.sh livemode-boot/dracut/90livemode/*.sh
 	$(CARGO) test --workspace
