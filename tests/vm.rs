@@ -1,4 +1,5 @@
 //! A real kernel boots a real image in QEMU.
+#![allow(clippy::unwrap_used)]
 use std::path::PathBuf;
 
 use livemode_tests::disk::{self, Mounted};

@@ -1,6 +1,8 @@
-//! What the tests, the demo and the benchmarks share: finding our binaries, making trees and disks, driving QEMU.
+//! What the tests and the demo share: our binaries, trees from packages, disks, and machines in QEMU.
 pub mod binaries;
 pub mod cache;
+pub mod container;
 pub mod disk;
+pub mod source;
 pub mod testbed;
 pub mod vm;

@@ -1,0 +1,139 @@
+//! A source system on a mounted disk of its own, for `livemode-prep` to work on.
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use livemode_common::cmd::Cmd;
+
+use crate::binaries::binary;
+use crate::disk::{self, Mounted};
+use crate::testbed;
+
+const FSTAB: &str = "UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 / ext4 defaults 0 1\n";
+const ARGUMENTS: &str = "root=UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 ro quiet console=ttyS0\n";
+
+/// The disk goes with it.
+pub struct SourceDisk {
+    mounted: Mounted,
+    dir: tempfile::TempDir,
+}
+
+impl SourceDisk {
+    /// A whole system, as it boots in the tests with a machine, after leapp's checks.
+    ///
+    /// # Errors
+    /// When the disk cannot be made.
+    pub fn whole() -> Result<Self> {
+        let disk = Self::of(&testbed::source()?)?;
+        fs::create_dir_all(disk.at("var/lib/leapp"))?;
+        Ok(disk)
+    }
+
+    /// Only what `plan` and `build` read of a source system.
+    ///
+    /// # Errors
+    /// When the disk cannot be made.
+    pub fn bare() -> Result<Self> {
+        let tree = tempfile::tempdir()?;
+        for dir in ["etc/kernel", "boot", "var/lib/leapp"] {
+            fs::create_dir_all(tree.path().join(dir))?;
+        }
+        fs::write(tree.path().join("etc/fstab"), FSTAB)?;
+        fs::write(tree.path().join("etc/kernel/cmdline"), ARGUMENTS)?;
+        Self::of(tree.path())
+    }
+
+    fn of(tree: &Path) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let image = dir.path().join("disk.img");
+        disk::make(&image, tree, testbed::DISK_MIB)?;
+        Ok(Self {
+            mounted: Mounted::new(&image)?,
+            dir,
+        })
+    }
+
+    /// Where the system lies.
+    pub fn root(&self) -> &Path {
+        self.mounted.path()
+    }
+
+    /// A path on it.
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.mounted.at(path)
+    }
+
+    /// A file on it as text.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn read(&self, path: &str) -> String {
+        self.mounted.read(path)
+    }
+
+    /// The image file under it.
+    pub fn image(&self) -> PathBuf {
+        self.dir.path().join("disk.img")
+    }
+
+    /// `livemode-prep` for this system, opted in; its subcommand is to follow.
+    pub fn prep(&self) -> Cmd {
+        prep(self.root())
+    }
+
+    /// Everything on it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn listing(&self) -> Result<BTreeMap<PathBuf, String>> {
+        listing(self.root())
+    }
+}
+
+/// `livemode-prep` for a system on a directory, opted in; its subcommand is to follow.
+pub fn prep(root: &Path) -> Cmd {
+    Cmd::new(binary("livemode-prep"))
+        .env("LEAPP_UNSUPPORTED", "1")
+        .arg("--root")
+        .arg(root)
+}
+
+/// Every path below `root` with its type, mode, and a file's size or a link's end.
+///
+/// # Errors
+/// When something cannot be read.
+pub fn listing(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
+    let mut all = BTreeMap::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))? {
+            let path = entry?.path();
+            let meta = fs::symlink_metadata(&path)?;
+            let mode = meta.permissions().mode();
+            let content = if meta.is_dir() {
+                todo.push(path.clone());
+                String::new()
+            } else if meta.is_symlink() {
+                fs::read_link(&path)?.display().to_string()
+            } else {
+                format!("{} {}.{}", meta.len(), meta.mtime(), meta.mtime_nsec())
+            };
+            all.insert(path, format!("{mode:o} {content}"));
+        }
+    }
+    Ok(all)
+}
+
+/// What is not the same in two listings.
+pub fn differences(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> Vec<String> {
+    let only = |these: &BTreeMap<PathBuf, String>, those: &BTreeMap<PathBuf, String>, sign: char| {
+        these
+            .iter()
+            .filter(|(path, node)| those.get(*path) != Some(node))
+            .map(|(path, node)| format!("{sign} {} {node}", path.display()))
+            .collect::<Vec<_>>()
+    };
+    [only(before, after, '-'), only(after, before, '+')].concat()
+}
