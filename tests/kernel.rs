@@ -1,111 +1,300 @@
-//! On the kernel of this machine, as root: real squashfs, loop devices, overlays.
+//! On the kernel of this machine, as root: real squashfs, loop devices, overlays, and what cuts a build off.
+#![allow(clippy::unwrap_used)]
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use livemode_common::cmd::Cmd;
+use livemode_common::contract::Manifest;
+use livemode_tests::container::{Changed, Programs};
 use livemode_tests::disk::{self, Mounted};
+use livemode_tests::source::{differences, listing, prep, SourceDisk};
 use livemode_tests::testbed::{self, Suite};
+use nix::sys::signal::{killpg, Signal};
+use nix::unistd::Pid;
 
-/// Every path below `root`, sorted.
-fn paths(root: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    let mut todo = vec![root.to_owned()];
-    while let Some(dir) = todo.pop() {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                todo.push(entry.path());
-            }
-            all.push(entry.path());
-        }
+const NOTHING: [String; 0] = [];
+const WORK: &str = "var/lib/leapp/.livemode-work";
+const MANIFEST: &str = "var/lib/leapp/livemode/manifest.json";
+/// For what takes a second or a few, on a machine of any load.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn container() -> PathBuf {
+    testbed::container(Suite::Bookworm).unwrap()
+}
+
+fn build(source: &SourceDisk, container: &Path) -> Cmd {
+    let build = source.prep().args(["build", "--json", "--userspace"]);
+    build.arg(container)
+}
+
+/// In a process group of its own, as a shell starts it.
+fn started(build: &Cmd) -> Child {
+    build
+        .spawn(|command| {
+            command.process_group(0);
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+        })
+        .unwrap()
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < LIMIT, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
-    all.sort();
-    all
 }
 
-fn source_disk(dir: &Path) -> Mounted {
-    let image = dir.join("disk.img");
-    disk::make(&image, &testbed::source().unwrap(), testbed::DISK_MIB).unwrap();
-    let mounted = Mounted::new(&image).unwrap();
-    std::fs::create_dir_all(mounted.at("var/lib/leapp")).unwrap();
-    mounted
+/// The sweeper outlives a killed build by a moment.
+fn swept(source: &SourceDisk) {
+    wait_for("the sweeper", || !source.at(WORK).exists());
+    wait_for("the sweeper", || {
+        let state = source.at("var/lib/leapp/livemode");
+        !state.exists() || state.join("manifest.json").exists()
+    });
 }
 
-fn mounts() -> String {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+fn mounts_left() -> String {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
     text.lines().filter(|l| l.contains(".livemode-work")).collect()
+}
+
+fn remove(root: &Path) {
+    prep(root).arg("remove").run().unwrap();
+}
+
+fn manifest(source: &SourceDisk) -> Manifest {
+    serde_json::from_str(&source.read(MANIFEST)).unwrap()
 }
 
 #[test]
 fn root_kill_nine_at_any_moment_leaves_nothing() {
-    let container = testbed::container(Suite::Bookworm).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let source = source_disk(dir.path());
-    let before = paths(source.path());
-    let work = source.at("var/lib/leapp/.livemode-work");
+    let source = SourceDisk::whole().unwrap();
+    let before = source.listing().unwrap();
     for seconds in [0.3, 3.0, 8.0, 10.0] {
-        let mut build = testbed::build(source.path(), &container)
-            .arg("--json")
-            .spawn(|c| {
-                c.stdout(Stdio::null());
-            })
-            .unwrap();
+        let mut build = started(&build(&source, &container()));
         // From the moment at which there is something to leave.
-        while !work.exists() && build.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for("the build's work", || {
+            source.at(WORK).exists() || build.try_wait().unwrap().is_some()
+        });
         std::thread::sleep(Duration::from_secs_f32(seconds));
         build.kill().unwrap();
         let killed = !build.wait().unwrap().success();
-        // The sweeper ends when it has the directory to itself: bounded by its own tries.
-        for _ in 0..300 {
-            if !work.exists() && !source.at("var/lib/leapp/livemode").exists() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        assert_eq!(mounts(), "");
-        if killed {
-            assert_eq!(paths(source.path()), before, "killed {seconds} s into its work");
-        } else {
+        swept(&source);
+        assert_eq!(mounts_left(), "");
+        if !killed {
             // A fast machine was done by then; it must be so that remove takes it all back.
-            let prep = livemode_tests::binaries::binary("livemode-prep");
-            Cmd::new(prep)
-                .arg("--root")
-                .arg(source.path())
-                .arg("remove")
-                .run()
-                .unwrap();
+            remove(source.root());
         }
+        let left = differences(&before, &source.listing().unwrap());
+        assert_eq!(left, NOTHING, "killed {seconds} s into its work");
     }
 }
 
 #[test]
+fn root_an_interrupt_leaves_nothing() {
+    let source = SourceDisk::whole().unwrap();
+    let before = source.listing().unwrap();
+    let mut build = started(&build(&source, &container()));
+    wait_for("dracut", || {
+        source.at(WORK).join("upper/var/tmp").exists() || build.try_wait().unwrap().is_some()
+    });
+    let group = Pid::from_raw(build.id().try_into().unwrap());
+    killpg(group, Signal::SIGINT).unwrap();
+    assert!(!build.wait().unwrap().success());
+    swept(&source);
+    assert_eq!(mounts_left(), "");
+    assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
+}
+
+#[test]
 fn root_a_second_build_works_and_remove_takes_all_back() {
-    let container = testbed::container(Suite::Bookworm).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let source = source_disk(dir.path());
-    let (before, container_before) = (paths(source.path()), paths(&container));
+    let source = SourceDisk::whole().unwrap();
+    let container = container();
+    let (before, container_before) = (source.listing().unwrap(), listing(&container).unwrap());
     for _ in 0..2 {
-        testbed::build(source.path(), &container)
-            .arg("--json")
-            .run()
-            .unwrap();
+        build(&source, &container).run().unwrap();
+    }
+    let left = differences(&container_before, &listing(&container).unwrap());
+    assert_eq!(left, NOTHING, "the container stays as it was");
+    for _ in 0..2 {
+        remove(source.root());
+    }
+    assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
+}
+
+#[test]
+fn root_a_full_disk_in_the_middle_keeps_the_earlier_build() {
+    let source = SourceDisk::whole().unwrap();
+    build(&source, &container()).run().unwrap();
+    let before = source.listing().unwrap();
+    let earlier = manifest(&source);
+
+    let mut second = started(&build(&source, &container()));
+    let image = source.at(WORK).join("image");
+    wait_for("the image", || {
+        image.exists() || second.try_wait().unwrap().is_some()
+    });
+    // All that is free, root's reserve too.
+    let filler = source.at("filler");
+    let full = Cmd::new("dd").args(["if=/dev/zero", "bs=1M", "status=none"]);
+    let full = full.arg(format!("of={}", filler.display()));
+    assert!(!full.output().unwrap().0.success(), "the disk is not full");
+    let status = second.wait().unwrap();
+    let mut stderr = String::new();
+    std::io::Read::read_to_string(&mut second.stderr.take().unwrap(), &mut stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
+    assert_eq!(manifest(&source), earlier);
+    let image = fs::File::open(source.at("var/lib/leapp/live-upgrade.img")).unwrap();
+    let (digest, _) = livemode_common::fsio::sha256(image, |_| ()).unwrap();
+    assert_eq!(digest, earlier.image.sha256);
+}
+
+#[test]
+fn root_links_in_the_container_lead_no_write_outside() {
+    let outside = tempfile::tempdir().unwrap();
+    for name in ["file", "etc/kept", "units/kept", "modules/kept"] {
+        let path = outside.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    let before = listing(outside.path()).unwrap();
+    let container = Changed::of(&container()).unwrap();
+    for (link, to) in [
+        ("etc/fstab", "file"),
+        ("etc/machine-id", "file"),
+        ("etc/issue", "file"),
+        ("usr/bin/upgrade", "file"),
+        ("sysroot", "etc"),
+        ("etc/systemd/system", "units"),
+        ("etc/systemd/journald.conf.d", "etc"),
+        ("usr/lib/dracut/modules.d/90livemode", "modules"),
+        ("usr/libexec/livemode", "etc"),
+    ] {
+        let link = container.at(link);
+        if link.is_dir() {
+            fs::remove_dir_all(&link).unwrap();
+        } else if link.symlink_metadata().is_ok() {
+            fs::remove_file(&link).unwrap();
+        }
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(outside.path().join(to), &link).unwrap();
+    }
+    let source = SourceDisk::whole().unwrap();
+    // Whether such a container can be built from is its own affair.
+    let (_, _, stderr) = build(&source, &container.path()).output().unwrap();
+    assert_eq!(
+        differences(&before, &listing(outside.path()).unwrap()),
+        NOTHING,
+        "{stderr}"
+    );
+    assert_eq!(fs::read_to_string(outside.path().join("file")).unwrap(), "file");
+    swept(&source);
+}
+
+#[test]
+fn root_the_containers_mksquashfs_packs_where_it_knows_more() {
+    let source = SourceDisk::whole().unwrap();
+    let old = Programs::with("mksquashfs", "echo '  gzip (default)'; exit 1").unwrap();
+    let build = build(&source, &container()).env("PATH", old.path());
+    build.run().unwrap();
+    let manifest = manifest(&source);
+    assert_eq!(manifest.compressor, "zstd");
+
+    let unpacked = tempfile::tempdir().unwrap();
+    let image = source.at("var/lib/leapp/live-upgrade.img");
+    let unpack = Cmd::new("unsquashfs").args(["-q", "-n", "-f", "-d"]);
+    unpack.arg(unpacked.path()).arg(&image).run().unwrap();
+    let names = |dir: &str| fs::read_dir(unpacked.path().join(dir)).unwrap().count();
+    assert_eq!(
+        ["run", "boot", "proc", "var/tmp"].map(names),
+        [0; 4],
+        "what is mounted or left out is not in it"
+    );
+    let fstab = fs::read_to_string(unpacked.path().join("etc/fstab")).unwrap();
+    assert!(fstab.contains(" /run/upgrade ext4 "), "{fstab}");
+    assert_eq!(
+        fs::read_link(unpacked.path().join("sysroot")).unwrap(),
+        Path::new("/run/upgrade")
+    );
+}
+
+/// Stopped after each rename of the program itself: what the disk holds then is what a power cut leaves.
+#[test]
+fn root_a_power_cut_at_any_rename_can_be_taken_back() {
+    let source = SourceDisk::whole().unwrap();
+    let before: Vec<PathBuf> = inside(source.root());
+    let traced = Cmd::new("strace")
+        .args(["-q", "-o", "/dev/null", "-e", "trace=/^rename"])
+        .args(["-e", "inject=/^rename:signal=SIGSTOP"])
+        .args(build(&source, &container()).words())
+        .env("LEAPP_UNSUPPORTED", "1");
+    let mut strace = started(&traced);
+    let cuts = tempfile::tempdir().unwrap();
+    let mut images = Vec::new();
+    while strace.try_wait().unwrap().is_none() {
+        let Some(stopped) = stopped_child(strace.id()) else {
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        let cut = cuts.path().join(format!("{}.img", images.len()));
+        disk::copy(&source.image(), &cut).unwrap();
+        images.push(cut);
+        nix::sys::signal::kill(stopped, Signal::SIGCONT).unwrap();
+        wait_for("the build to go on", || {
+            stopped_child(strace.id()) != Some(stopped)
+        });
+    }
+    assert!(strace.wait().unwrap().success());
+    // The records, the commit, and each of its files.
+    assert!(images.len() >= 8, "{} renames", images.len());
+
+    let mut prepared = Vec::new();
+    for image in &images {
+        let after = Mounted::new(image).unwrap();
+        let status = prep(after.path()).args(["status", "--json"]).read().unwrap();
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        prepared.push(!status["prepared"].is_null());
+        if !status["prepared"].is_null() {
+            assert_eq!(
+                status["problems"],
+                serde_json::json!([]),
+                "a manifest without its files"
+            );
+        }
+        remove(after.path());
+        let left = inside(after.path());
+        assert_eq!(left, before, "{}", image.display());
     }
     assert_eq!(
-        paths(&container),
-        container_before,
-        "the container stays as it was"
+        (prepared.first(), prepared.last()),
+        (Some(&false), Some(&true)),
+        "the commit was not among the cuts"
     );
-    let prep = livemode_tests::binaries::binary("livemode-prep");
-    for _ in 0..2 {
-        Cmd::new(&prep)
-            .arg("--root")
-            .arg(source.path())
-            .arg("remove")
-            .run()
-            .unwrap();
-    }
-    assert_eq!(paths(source.path()), before);
+}
+
+/// Every path below `root`, as the system there sees it.
+fn inside(root: &Path) -> Vec<PathBuf> {
+    let all = listing(root).unwrap();
+    all.keys()
+        .map(|p| p.strip_prefix(root).unwrap().to_owned())
+        .collect()
+}
+
+/// The traced child, when a signal has stopped it.
+fn stopped_child(parent: u32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    let child = children.split_whitespace().next()?;
+    let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+    let state = stat.rsplit(')').next()?.trim_start().chars().next()?;
+    matches!(state, 't' | 'T').then(|| child.parse().ok().map(Pid::from_raw))?
 }

@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 /// Read in pieces of this size: large enough that system calls do not count.
 const HASH_CHUNK: usize = 1 << 20;
 
+/// A file that is being written has a name with this prefix, in the directory where it is to be.
+const TEMP_PREFIX: &str = ".livemode-tmp-";
+
 /// Puts `content` at `path`: temp file in the same directory, fsync, rename, fsync of the directory.
 /// Owner, ACLs and extended attributes of a file that was there before are not kept.
 ///
@@ -18,7 +21,7 @@ const HASH_CHUNK: usize = 1 << 20;
 pub fn atomic_write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let write = || -> Result<()> {
-        let mut temp = tempfile::Builder::new().prefix(".livemode-").tempfile_in(dir)?;
+        let mut temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(dir)?;
         temp.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         temp.write_all(content)?;
         temp.as_file().sync_all()?;
@@ -26,6 +29,25 @@ pub fn atomic_write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         sync_dir(dir)
     };
     write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Removes what a power cut in the middle of [`atomic_write`] has left in `dir`; nothing else may be writing there.
+///
+/// # Errors
+/// When such a file cannot be removed. A directory that is not there holds none.
+pub fn remove_temps(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        let entry = entry.with_context(|| format!("reading {}", dir.display()))?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(TEMP_PREFIX.as_bytes())
+        {
+            let path = entry.path();
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the entries of a directory durable.
@@ -100,6 +122,18 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_cut_left_of_a_write_goes_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".livemode-tmp-a1b2c3", "state.json"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        remove_temps(dir.path()).unwrap();
+        remove_temps(&dir.path().join("nowhere")).unwrap();
+        let left = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["state.json"]);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
 fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     let former = Journal::of(&plan.root).manifest()?;
     let scratch = Scratch::begin(
+        &plan.root,
         &plan.paths.leftovers(),
         &[&plan.facts.image_dir.path, &plan.facts.state_dir.path],
     )?;

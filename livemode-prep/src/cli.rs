@@ -164,6 +164,6 @@ pub(crate) fn run() -> Result<()> {
         }
         Command::Status(Json { json }) => status::print(&root, json),
         Command::Remove => remove::run(&root),
-        Command::Sweep { leftovers, made } => scratch::sweep_at_end_of_input(&leftovers, &made),
+        Command::Sweep { leftovers, made } => scratch::sweep_at_end_of_input(&root, &leftovers, &made),
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
     let boot = BootFiles::for_arch(&nix::sys::utsname::uname()?.machine().to_string_lossy());
     let files = [&boot.kernel, &boot.hmac, &boot.initramfs, STATE, MANIFEST]
         .map(|path| scratch::unfinished(&root.at(path)));
-    scratch::sweep(&[&[scratch::work_in(dir)][..], &files].concat())?;
+    scratch::sweep(root, &[&[scratch::work_in(dir)][..], &files].concat())?;
 
     // The sweep may have completed a commit: what is there now is what the manifest says now.
     if let Some(manifest) = Journal::of(root).manifest()? {

@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::failure::precondition;
-use livemode_common::fsio::{atomic_write, sync_dir};
+use livemode_common::fsio::{atomic_write, remove_temps, sync_dir};
+use livemode_common::sysroot::SysRoot;
 use nix::fcntl::{Flock, FlockArg};
 
 /// The last moments of killed children can keep a directory busy.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(200);
-/// In the work directory: the renames that make a finished build the one that counts.
+/// In the work directory: the renames that make a finished build the one that counts, as the source system sees them.
 const COMMIT: &str = "commit.json";
 
 /// The throw-away overlay and the unfinished image lie in a directory of this name beside the image.
@@ -40,6 +41,7 @@ pub(crate) fn lock(dir: &Path) -> Result<Flock<File>> {
 
 /// A running build's claim on its leftovers.
 pub(crate) struct Scratch {
+    root: SysRoot,
     work: PathBuf,
     lock: Option<Flock<File>>,
     sweeper: Child,
@@ -48,13 +50,15 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Sweeps after a build that was cut off, then makes the work directory, the first of `leftovers`, and those of
     /// `dirs` that are missing: what is still empty of them when the build ends goes again.
-    pub(crate) fn begin(leftovers: &[PathBuf], dirs: &[&Path]) -> Result<Self> {
+    pub(crate) fn begin(root: &SysRoot, leftovers: &[PathBuf], dirs: &[&Path]) -> Result<Self> {
         let work = leftovers[0].clone();
         let missing: Vec<&Path> = dirs
             .iter()
             .flat_map(|dir| dir.ancestors().take_while(|d| !d.exists()))
             .collect();
         let mut sweeper = Cmd::new(std::env::current_exe().context("finding our own program")?)
+            .arg("--root")
+            .arg(root.path())
             .arg("sweep")
             .args(missing.iter().map(|dir| format!("--made={}", dir.display())))
             .args(leftovers)
@@ -62,25 +66,26 @@ impl Scratch {
             .spawn(|command| {
                 command.stdin(Stdio::piped()).stdout(Stdio::null());
             })?;
-        let lock = Self::claim(&work, leftovers, dirs);
+        let lock = Self::claim(root, &work, leftovers, dirs);
         if lock.is_err() {
             // It must not take the work of the build that has the lock.
             sweeper.kill().context("ending the sweeper")?;
             sweeper.wait().context("waiting for the sweeper")?;
         }
         Ok(Self {
+            root: root.clone(),
             work,
             lock: Some(lock?),
             sweeper,
         })
     }
 
-    fn claim(work: &Path, leftovers: &[PathBuf], dirs: &[&Path]) -> Result<Flock<File>> {
+    fn claim(root: &SysRoot, work: &Path, leftovers: &[PathBuf], dirs: &[&Path]) -> Result<Flock<File>> {
         for dir in dirs {
             fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
         }
         let lock = lock(work.parent().unwrap_or(Path::new("/")))?;
-        sweep(leftovers)?;
+        sweep(root, leftovers)?;
         fs::create_dir(work).with_context(|| format!("creating {}", work.display()))?;
         Ok(lock)
     }
@@ -88,12 +93,17 @@ impl Scratch {
     /// Renames each first path to its second. Written down before: a cut in the middle is completed by the sweep.
     pub(crate) fn commit(&self, renames: &[(PathBuf, PathBuf)]) -> Result<()> {
         let record = self.work.join(COMMIT);
+        let inside = |path: &Path| path.strip_prefix(self.root.path()).unwrap_or(path).to_owned();
+        let renames: Vec<(PathBuf, PathBuf)> = renames
+            .iter()
+            .map(|(from, to)| (inside(from), inside(to)))
+            .collect();
         atomic_write(
             &record,
-            &serde_json::to_vec(renames).context("writing JSON")?,
+            &serde_json::to_vec(&renames).context("writing JSON")?,
             0o600,
         )?;
-        complete(renames)?;
+        complete(&self.root, &renames)?;
         fs::remove_file(&record).with_context(|| format!("removing {}", record.display()))
     }
 }
@@ -111,7 +121,7 @@ impl Drop for Scratch {
 
 /// What the sweeper runs: waits for the build to end, then sweeps, and removes what is empty of the directories that
 /// it had made.
-pub(crate) fn sweep_at_end_of_input(leftovers: &[PathBuf], made: &[PathBuf]) -> Result<()> {
+pub(crate) fn sweep_at_end_of_input(root: &SysRoot, leftovers: &[PathBuf], made: &[PathBuf]) -> Result<()> {
     std::io::stdin()
         .read_to_end(&mut Vec::new())
         .context("waiting for the build to end")?;
@@ -120,7 +130,7 @@ pub(crate) fn sweep_at_end_of_input(leftovers: &[PathBuf], made: &[PathBuf]) -> 
         let _lock = Flock::lock(open_dir(beside)?, FlockArg::LockExclusive)
             .map_err(|(_, e)| e)
             .with_context(|| format!("locking {}", beside.display()))?;
-        sweep(leftovers)?;
+        sweep(root, leftovers)?;
     }
     remove_empty(made)
 }
@@ -145,19 +155,24 @@ fn remove_empty(dirs: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Completes a commit that was cut off, then removes the leftovers.
-pub(crate) fn sweep(leftovers: &[PathBuf]) -> Result<()> {
+/// Completes a commit that was cut off, then removes the leftovers and what was being written beside them.
+pub(crate) fn sweep(root: &SysRoot, leftovers: &[PathBuf]) -> Result<()> {
     if let Ok(text) = fs::read(leftovers[0].join(COMMIT)) {
         complete(
+            root,
             &serde_json::from_slice::<Vec<(PathBuf, PathBuf)>>(&text).context("reading the commit record")?,
         )?;
     }
-    leftovers.iter().try_for_each(|path| remove_all(path))
+    for path in leftovers {
+        remove_all(path)?;
+        remove_temps(path.parent().unwrap_or(Path::new("/")))?;
+    }
+    Ok(())
 }
 
-fn complete(renames: &[(PathBuf, PathBuf)]) -> Result<()> {
-    for (from, to) in renames {
-        match fs::rename(from, to) {
+fn complete(root: &SysRoot, renames: &[(PathBuf, PathBuf)]) -> Result<()> {
+    for (from, to) in renames.iter().map(|(from, to)| (root.at(from), root.at(to))) {
+        match fs::rename(&from, &to) {
             Ok(()) => sync_dir(to.parent().unwrap_or(Path::new("/")))?,
             // Renamed before the cut.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => {}
@@ -222,16 +237,18 @@ mod tests {
         let work = dir.join("work");
         fs::create_dir_all(&work).unwrap();
         let path = |name: &str| dir.join(name);
+        let inside = |name: &str| PathBuf::from("/").join(name);
         fs::write(path("kernel"), "new").unwrap();
         fs::write(path("image"), "old").unwrap();
         fs::write(path("image.tmp"), "new").unwrap();
         let renames = [
-            (path("kernel.tmp"), path("kernel")),
-            (path("image.tmp"), path("image")),
+            (inside("kernel.tmp"), inside("kernel")),
+            (inside("image.tmp"), inside("image")),
         ];
         fs::write(work.join(COMMIT), serde_json::to_vec(&renames).unwrap()).unwrap();
 
-        sweep(&[work.clone(), path("kernel.tmp"), path("image.tmp")]).unwrap();
+        let leftovers = [work.clone(), path("kernel.tmp"), path("image.tmp")];
+        sweep(&SysRoot::new(&dir), &leftovers).unwrap();
 
         assert_eq!(fs::read_to_string(path("image")).unwrap(), "new");
         assert_eq!(fs::read_to_string(path("kernel")).unwrap(), "new");
