@@ -1,4 +1,4 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs zstd
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs strace zstd
 CARGO = cargo
 
 .PHONY: setup build demo check
