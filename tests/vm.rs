@@ -1,36 +1,83 @@
 //! A real kernel boots a real image in QEMU.
 #![allow(clippy::unwrap_used)]
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use livemode_common::contract::{JOURNAL_LOG, LEAPP_LOG};
 use livemode_tests::disk::{self, Mounted};
 use livemode_tests::testbed::{self, Prepared, Suite};
 use livemode_tests::vm::Machine;
 
 const IMAGE: &str = "var/lib/leapp/live-upgrade.img";
 
-/// A disk of one's own, changed by `change` before the boot; the console and the disk after it.
-fn boot(prepared: &Prepared, change: impl FnOnce(&Mounted)) -> (String, Mounted, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let disk: PathBuf = dir.path().join("disk.img");
-    disk::copy(&prepared.disk(), &disk).unwrap();
-    change(&Mounted::new(&disk).unwrap());
-    let (kernel, initramfs) = (prepared.kernel(), prepared.initramfs());
-    let arguments = &prepared.manifest.boot.arguments;
-    let console = Machine {
-        disk: &disk,
-        kernel: &kernel,
-        initramfs: &initramfs,
-        arguments,
-    }
-    .run()
-    .unwrap();
-    let mounted = Mounted::new(&disk).unwrap();
-    (console, mounted, dir)
+/// What a test starts from, with a disk of its own that goes with it.
+struct Subject {
+    prepared: Prepared,
+    arguments: String,
+    dir: tempfile::TempDir,
 }
 
-fn refused(change: impl FnOnce(&Mounted), message: &str) {
-    let prepared = testbed::prepared(Suite::Bookworm, "default", "livemode:\n").unwrap();
-    let (console, disk, _dir) = boot(&prepared, change);
+impl Subject {
+    fn new(suite: Suite, name: &str, config: &str) -> Self {
+        let prepared = testbed::prepared(suite, name, config).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        disk::copy(&prepared.disk(), &dir.path().join("disk.img")).unwrap();
+        Self {
+            arguments: prepared.manifest.boot.arguments.clone(),
+            prepared,
+            dir,
+        }
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.dir.path().join("disk.img")
+    }
+
+    fn mounted(&self) -> Mounted {
+        Mounted::new(&self.disk()).unwrap()
+    }
+
+    fn state(&self) -> serde_json::Value {
+        serde_json::from_str(&self.mounted().read("var/lib/leapp/livemode/state.json")).unwrap()
+    }
+
+    /// The boot into the image.
+    fn with_machine<T>(&self, act: impl FnOnce(&Machine) -> anyhow::Result<T>) -> T {
+        let (disk, kernel, initramfs) = (self.disk(), self.prepared.kernel(), self.prepared.initramfs());
+        let arguments = &self.arguments;
+        act(&Machine {
+            disk: &disk,
+            kernel: &kernel,
+            initramfs: &initramfs,
+            arguments,
+        })
+        .unwrap()
+    }
+
+    /// To the machine's end; its console.
+    fn boot(&self) -> String {
+        self.with_machine(|machine| machine.run())
+    }
+
+    /// The boot of the source system with its own kernel.
+    fn boot_source(&self) -> String {
+        let (disk, arguments) = (self.disk(), testbed::source_arguments());
+        let (kernel, initramfs) = (self.prepared.source_kernel(), self.prepared.source_initramfs());
+        Machine {
+            disk: &disk,
+            kernel: &kernel,
+            initramfs: &initramfs,
+            arguments: &arguments,
+        }
+        .run()
+        .unwrap()
+    }
+}
+
+/// The image is refused with this message and the way back is taken; nothing has changed.
+fn assert_refused(subject: &Subject, message: &str) {
+    let console = subject.boot();
     let refusal = console.find("livemode: the upgrade image is refused: ");
     assert!(
         refusal.is_some_and(|at| console[at..].lines().next().unwrap().contains(message)),
@@ -49,55 +96,93 @@ fn refused(change: impl FnOnce(&Mounted), message: &str) {
     ] {
         assert!(!console.contains(prompt), "a prompt ({prompt}):\n{console}");
     }
+    let disk = subject.mounted();
     assert_eq!(disk.read("etc/demo-release"), "Demo Linux release 1\n");
+}
+
+fn default() -> Subject {
+    Subject::new(Suite::Bookworm, "default", "livemode:\n")
+}
+
+/// Changes bytes of the image.
+fn patch(subject: &Subject, offset: u64, change: impl FnOnce(&mut [u8; 2])) {
+    let disk = subject.mounted();
+    let image = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(disk.at(IMAGE))
+        .unwrap();
+    let mut bytes = [0; 2];
+    image.read_exact_at(&mut bytes, offset).unwrap();
+    change(&mut bytes);
+    image.write_all_at(&bytes, offset).unwrap();
 }
 
 #[test]
 fn vm_a_bit_flipped_image_is_refused() {
-    use std::os::unix::fs::FileExt;
-    let flip = |disk: &Mounted| {
-        let image = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(disk.at(IMAGE))
-            .unwrap();
-        let mut byte = [0];
-        image.read_exact_at(&mut byte, 1 << 20).unwrap();
-        image.write_all_at(&[byte[0] ^ 1], 1 << 20).unwrap();
-    };
-    refused(flip, "has the wrong digest");
+    let subject = default();
+    patch(&subject, 1 << 20, |bytes| bytes[0] ^= 1);
+    assert_refused(&subject, "has the wrong digest");
 }
 
 #[test]
 fn vm_a_truncated_image_is_refused() {
-    let cut = |disk: &Mounted| {
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(disk.at(IMAGE))
-            .unwrap()
-            .set_len(1 << 20)
-            .unwrap();
-    };
-    refused(cut, "is too short: 1048576 bytes of ");
+    let subject = default();
+    let image = OpenOptions::new()
+        .write(true)
+        .open(subject.mounted().at(IMAGE))
+        .unwrap();
+    image.set_len(1 << 20).unwrap();
+    drop(image);
+    assert_refused(&subject, "is too short: 1048576 bytes of ");
 }
 
 #[test]
 fn vm_a_missing_image_is_refused() {
-    refused(|disk| std::fs::remove_file(disk.at(IMAGE)).unwrap(), "is missing");
+    let subject = default();
+    std::fs::remove_file(subject.mounted().at(IMAGE)).unwrap();
+    assert_refused(&subject, "is missing");
+}
+
+#[test]
+fn vm_a_compressor_that_the_kernel_does_not_know_is_refused() {
+    let mut subject = default();
+    // The superblock's compression id (Documentation/filesystems/squashfs.rst), with a digest that matches.
+    patch(&subject, 20, |id| *id = 9u16.to_le_bytes());
+    let image = std::fs::File::open(subject.mounted().at(IMAGE)).unwrap();
+    let (digest, _) = livemode_common::fsio::sha256(image, |_| ()).unwrap();
+    subject.arguments = subject
+        .arguments
+        .replace(&subject.prepared.manifest.image.sha256, &digest);
+    assert_refused(&subject, "it is compressed with the unknown compressor 9");
+}
+
+#[test]
+fn vm_a_missing_device_is_refused_at_its_deadline() {
+    let mut subject = default();
+    let uuid = "6c697665-6d6f-4d6f-8d6f-000000000000";
+    subject.arguments = subject
+        .arguments
+        .replacen("6c697665-6d6f-4d6f-8d6f-64656d6f3031", uuid, 1)
+        + " livemode.timeout=30";
+    assert_refused(
+        &subject,
+        &format!("the device UUID={uuid} did not appear within 30 s of boot"),
+    );
 }
 
 #[test]
 fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
     let config = "livemode:\n  capture_strace_info_into: /var/log/leapp.strace\n";
-    let prepared = testbed::prepared(Suite::Bookworm, "strace", config).unwrap();
-    let (console, disk, dir) = boot(&prepared, |_| ());
+    let subject = Subject::new(Suite::Bookworm, "strace", config);
+    let console = subject.boot();
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
-    let state: serde_json::Value =
-        serde_json::from_str(&disk.read("var/lib/leapp/livemode/state.json")).unwrap();
+    let state = subject.state();
     assert_eq!(
         (&state["state"], &state["attempt"]),
         (&"succeeded".into(), &1.into())
     );
+    let disk = subject.mounted();
     let trace = disk.read("var/log/leapp.strace");
     assert!(
         trace.lines().any(|l| l.contains("execve(\"/usr/bin/leapp\"")),
@@ -107,30 +192,119 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
         trace.lines().any(|l| l.contains("/root/tmp_leapp_py3/leapp3")),
         "no second call"
     );
-    let log = disk.read("var/log/leapp/leapp-upgrade.log");
+    let log = disk.read(LEAPP_LOG);
     assert!(
         log.contains("kernel arguments: root=UUID="),
         "leapp did not see the source's arguments:\n{log}"
     );
-    assert!(disk
-        .read("var/log/leapp/livemode-journal.log")
-        .contains("livemode: the upgrade succeeded"));
+    assert!(disk.read(JOURNAL_LOG).contains("livemode: the upgrade succeeded"));
     drop(disk);
 
-    let image = dir.path().join("disk.img");
-    let (kernel, initramfs) = (prepared.source_kernel(), prepared.source_initramfs());
-    let arguments = testbed::source_arguments();
-    let console = Machine {
-        disk: &image,
-        kernel: &kernel,
-        initramfs: &initramfs,
-        arguments: &arguments,
-    }
-    .run()
-    .unwrap();
+    let console = subject.boot_source();
     assert!(
         console.contains("report: booted Demo Linux release 2"),
         "{console}"
     );
     assert!(console.contains("report: demo-tool-2-1.noarch"), "{console}");
+}
+
+#[test]
+fn vm_a_target_of_debian_13_upgrades_too() {
+    let subject = Subject::new(Suite::Trixie, "default", "livemode:\n");
+    let console = subject.boot();
+    assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
+    assert_eq!(subject.state()["state"], "succeeded");
+    let console = subject.boot_source();
+    assert!(
+        console.contains("report: booted Demo Linux release 2"),
+        "{console}"
+    );
+}
+
+/// Booted by an entry as upstream's actors write it; the power is cut when the failure has been told.
+#[test]
+fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
+    let mut subject = default();
+    std::fs::write(subject.mounted().at("etc/leapp-standin-fails"), "").unwrap();
+    let ours = ["root=livemode:", "livemode.digest=", "livemode.size="];
+    let kept = subject
+        .arguments
+        .split(' ')
+        .filter(|word| !ours.iter().any(|o| word.starts_with(o)));
+    subject.arguments = ["root=live:UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 rd.live.image"]
+        .into_iter()
+        .chain(kept)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let console = subject.with_machine(|machine| {
+        let mut running = machine.start()?;
+        running.expect("to try again: upgrade    to leave: systemctl reboot")?;
+        // Reachable: a log-in that waits for whoever comes.
+        running.expect("demo-source login:")?;
+        Ok(running.console())
+    });
+    assert!(
+        console.contains("livemode: THE UPGRADE FAILED: step 1 of 2: leapp ended with exit status: 7"),
+        "{console}"
+    );
+    assert!(
+        console.contains("no livemode.digest=: the image is used unchecked"),
+        "no warning:\n{console}"
+    );
+    let state = subject.state();
+    assert_eq!(
+        (&state["state"], &state["exit_code"], &state["attempt"]),
+        (&"failed".into(), &7.into(), &1.into())
+    );
+    let disk = subject.mounted();
+    for log in [LEAPP_LOG, JOURNAL_LOG] {
+        let text = disk.read(log);
+        assert!(
+            text.contains("an actor raised an error") && text.contains("THE UPGRADE FAILED"),
+            "{log}:\n{text}"
+        );
+    }
+    assert!(disk.at("root/tmp_leapp_py3/.leapp_upgrade_failed").exists());
+    assert_eq!(disk.read("etc/demo-release"), "Demo Linux release 1\n");
+}
+
+#[test]
+fn vm_without_autostart_nothing_runs_until_upgrade_is_typed() {
+    let config = "livemode:\n  autostart_upgrade_after_reboot: false\n  setup_passwordless_root: true\n";
+    let subject = Subject::new(Suite::Bookworm, "by-hand", config);
+    std::fs::write(subject.mounted().at("etc/leapp-standin-fails"), "").unwrap();
+    let console = subject.with_machine(|machine| {
+        let mut running = machine.start()?;
+        running.expect("The upgrade waits: log in and type  upgrade  to start it.")?;
+        running.expect("demo-source login:")?;
+        running.type_line("root")?;
+        running.expect("root@demo-source:~#")?;
+        running
+            .type_line("systemctl is-active livemode-upgrade; livemode-run status; echo looked-$((40+2))")?;
+        running.expect("looked-42")?;
+        assert!(
+            running
+                .console()
+                .contains("upgrade   booted: the live system is up"),
+            "{}",
+            running.console()
+        );
+        assert!(!running.console().contains("attempt 1"), "{}", running.console());
+
+        running.type_line("upgrade; echo ended-$?")?;
+        running.expect("ended-1")?;
+        running.type_line("rm /run/upgrade/etc/leapp-standin-fails; upgrade")?;
+        running.wait()
+    });
+    assert!(console.contains("attempt 1, step 1 of 2"), "{console}");
+    assert!(console.contains("attempt 2, step 2 of 2"), "{console}");
+    let state = subject.state();
+    assert_eq!(
+        (&state["state"], &state["attempt"]),
+        (&"succeeded".into(), &2.into())
+    );
+    assert_eq!(
+        subject.mounted().read("etc/demo-release"),
+        "Demo Linux release 2\n"
+    );
 }
