@@ -55,6 +55,13 @@ impl Subject {
         .unwrap()
     }
 
+    /// What a power cut would leave of the journal's copy right now.
+    fn journal_on_a_copy(&self) -> anyhow::Result<String> {
+        let copy = self.dir.path().join("copy.img");
+        disk::copy(&self.disk(), &copy)?;
+        Ok(Mounted::new(&copy)?.read(JOURNAL_LOG))
+    }
+
     /// To the machine's end; its console.
     fn boot(&self) -> String {
         self.with_machine(|machine| machine.run())
@@ -107,15 +114,13 @@ fn default() -> Subject {
 /// Changes bytes of the image.
 fn patch(subject: &Subject, offset: u64, change: impl FnOnce(&mut [u8; 2])) {
     let disk = subject.mounted();
-    let image = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(disk.at(IMAGE))
-        .unwrap();
+    let mut options = OpenOptions::new();
+    let image = options.read(true).write(true).open(disk.at(IMAGE)).unwrap();
     let mut bytes = [0; 2];
     image.read_exact_at(&mut bytes, offset).unwrap();
     change(&mut bytes);
     image.write_all_at(&bytes, offset).unwrap();
+    drop((image, disk));
 }
 
 #[test]
@@ -128,12 +133,10 @@ fn vm_a_bit_flipped_image_is_refused() {
 #[test]
 fn vm_a_truncated_image_is_refused() {
     let subject = default();
-    let image = OpenOptions::new()
-        .write(true)
-        .open(subject.mounted().at(IMAGE))
-        .unwrap();
+    let disk = subject.mounted();
+    let image = OpenOptions::new().write(true).open(disk.at(IMAGE)).unwrap();
     image.set_len(1 << 20).unwrap();
-    drop(image);
+    drop((image, disk));
     assert_refused(&subject, "is too short: 1048576 bytes of ");
 }
 
@@ -149,8 +152,10 @@ fn vm_a_compressor_that_the_kernel_does_not_know_is_refused() {
     let mut subject = default();
     // The superblock's compression id (Documentation/filesystems/squashfs.rst), with a digest that matches.
     patch(&subject, 20, |id| *id = 9u16.to_le_bytes());
-    let image = std::fs::File::open(subject.mounted().at(IMAGE)).unwrap();
+    let disk = subject.mounted();
+    let image = std::fs::File::open(disk.at(IMAGE)).unwrap();
     let (digest, _) = livemode_common::fsio::sha256(image, |_| ()).unwrap();
+    drop(disk);
     subject.arguments = subject
         .arguments
         .replace(&subject.prepared.manifest.image.sha256, &digest);
@@ -241,6 +246,10 @@ fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
         running.expect("to try again: upgrade    to leave: systemctl reboot")?;
         // Reachable: a log-in that waits for whoever comes.
         running.expect("demo-source login:")?;
+        // The journal follows on the disk by itself, as if the power went after that.
+        while !subject.journal_on_a_copy()?.contains("THE UPGRADE FAILED") {
+            assert!(running.is_up()?, "the machine went down");
+        }
         Ok(running.console())
     });
     assert!(

@@ -3,7 +3,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
@@ -92,19 +92,22 @@ pub(crate) fn to_source(source: &SysRoot) -> Result<()> {
     let (sender, receiver) = channel::<Vec<u8>>();
     // The child dies with the thread that starts it: that must be this one, which outlasts it.
     let writer = std::thread::spawn(move || -> io::Result<()> {
-        let mut unsynced = false;
+        // Since when there has been something to sync: lines that keep coming must not put it off.
+        let mut unsynced: Option<Instant> = None;
         loop {
-            match receiver.recv_timeout(SYNC_EVERY) {
+            let due = unsynced.map_or(SYNC_EVERY, |since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            match receiver.recv_timeout(due) {
                 Ok(bytes) => {
                     log.write_all(&bytes)?;
-                    unsynced = true;
-                    continue;
+                    unsynced.get_or_insert_with(Instant::now);
                 }
-                Err(RecvTimeoutError::Timeout) if !unsynced => continue,
-                Err(RecvTimeoutError::Timeout) => log.sync_data()?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return log.sync_data(),
             }
-            unsynced = false;
+            if unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
+                log.sync_data()?;
+                unsynced = None;
+            }
         }
     });
     let follow = Cmd::new("journalctl").args(["--follow", "--lines=all", "--output=short-iso"]);

@@ -36,7 +36,8 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// A mounted disk image; unmounted when dropped.
 pub struct Mounted {
-    dir: tempfile::TempDir,
+    // No TempDir: that would empty the disk if it were still mounted.
+    dir: PathBuf,
 }
 
 impl Mounted {
@@ -51,17 +52,17 @@ impl Mounted {
             .arg(image)
             .arg(dir.path())
             .run()?;
-        Ok(Self { dir })
+        Ok(Self { dir: dir.keep() })
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// A path on it.
     pub fn at(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
+        self.dir.join(path)
     }
 
     /// A file on it as text.
@@ -79,7 +80,8 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if let Err(error) = Cmd::new("umount").arg(self.dir.path()).run() {
+        let unmounted = Cmd::new("umount").arg(&self.dir).run();
+        if let Err(error) = unmounted.and_then(|()| Ok(std::fs::remove_dir(&self.dir)?)) {
             eprintln!("{error:#}");
         }
     }

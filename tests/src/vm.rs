@@ -133,6 +133,14 @@ impl Running {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Whether it is up, within its limit.
+    ///
+    /// # Errors
+    /// When its state cannot be asked for.
+    pub fn is_up(&mut self) -> Result<bool> {
+        Ok(self.qemu.try_wait()?.is_none() && self.started.elapsed() < LIMIT)
+    }
+
     /// Waits until the console shows `text`.
     ///
     /// # Errors
