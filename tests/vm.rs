@@ -107,6 +107,19 @@ fn assert_refused(subject: &Subject, message: &str) {
     assert_eq!(disk.read("etc/demo-release"), "Demo Linux release 1\n");
 }
 
+/// As [`assert_refused`], and the source's disk tells it.
+fn assert_refused_and_recorded(subject: &Subject, message: &str) {
+    assert_refused(subject, message);
+    let state = subject.state();
+    let told = state["message"].as_str().unwrap();
+    assert!(
+        state["state"] == "failed"
+            && told.starts_with("the image was refused in early boot: ")
+            && told.contains(message),
+        "{state}"
+    );
+}
+
 fn default() -> Subject {
     Subject::new(Suite::Bookworm, "default", "livemode:\n")
 }
@@ -127,7 +140,7 @@ fn patch(subject: &Subject, offset: u64, change: impl FnOnce(&mut [u8; 2])) {
 fn vm_a_bit_flipped_image_is_refused() {
     let subject = default();
     patch(&subject, 1 << 20, |bytes| bytes[0] ^= 1);
-    assert_refused(&subject, "has the wrong digest");
+    assert_refused_and_recorded(&subject, "has the wrong digest");
 }
 
 #[test]
@@ -137,14 +150,14 @@ fn vm_a_truncated_image_is_refused() {
     let image = OpenOptions::new().write(true).open(disk.at(IMAGE)).unwrap();
     image.set_len(1 << 20).unwrap();
     drop((image, disk));
-    assert_refused(&subject, "is too short: 1048576 bytes of ");
+    assert_refused_and_recorded(&subject, "is too short: 1048576 bytes of ");
 }
 
 #[test]
 fn vm_a_missing_image_is_refused() {
     let subject = default();
     std::fs::remove_file(subject.mounted().at(IMAGE)).unwrap();
-    assert_refused(&subject, "is missing");
+    assert_refused_and_recorded(&subject, "is missing");
 }
 
 #[test]
@@ -159,7 +172,7 @@ fn vm_a_compressor_that_the_kernel_does_not_know_is_refused() {
     subject.arguments = subject
         .arguments
         .replace(&subject.prepared.manifest.image.sha256, &digest);
-    assert_refused(&subject, "it is compressed with the unknown compressor 9");
+    assert_refused_and_recorded(&subject, "it is compressed with the unknown compressor 9");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use livemode_common::contract::{BootRecord, Step, BOOT_RECORD, SCHEMA};
+use livemode_common::contract::{BootRecord, Phase, Step, BOOT_RECORD, SCHEMA};
 use livemode_common::fsio;
-use livemode_common::journal::to_json;
+use livemode_common::journal::{to_json, Journal};
 use livemode_common::loopback::LoopGuard;
 use livemode_common::mount::{MountSpec, MountStack};
 use sys_mount::MountFlags;
@@ -96,6 +96,28 @@ pub(crate) fn mount(plan: &MountPlan) -> Result<()> {
         ),
     );
     Ok(())
+}
+
+/// Puts a refusal into the source system's journal, where the plan says that it lies on the image's device; gives
+/// whether it did.
+pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
+    let (Some(device), Some(dir)) = (&plan.device, &plan.state_dir) else {
+        return Ok(false);
+    };
+    if !is_block_device(device) {
+        return Ok(false);
+    }
+    let mut mounts = MountStack::default();
+    mount_device(plan, device, &mut mounts)?;
+    let journal = Journal::in_dir(dir);
+    // Only what `build` has begun: no other disk is written to.
+    let Some(state) = journal.state()? else {
+        return Ok(false);
+    };
+    let message = format!("the image was refused in early boot: {fault}");
+    journal.record(Phase::Failed, state.attempt, &message, None)?;
+    mounts.unmount()?;
+    Ok(true)
 }
 
 fn wait(plan: &MountPlan) -> Result<PathBuf> {

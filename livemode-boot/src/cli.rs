@@ -62,13 +62,9 @@ pub(crate) fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Mount { sysroot, line } => {
             let text = line.read()?;
-            let mounted = BootParams::parse(&text)
-                .map(|params| MountPlan::new(params, &sysroot))
-                .map_err(precondition)
-                .and_then(|plan| apply::mount(&plan));
-            match mounted {
-                Ok(()) => Ok(()),
-                Err(error) => wayback::take(&error, &text),
+            match BootParams::parse(&text).map(|params| MountPlan::new(params, &sysroot)) {
+                Ok(plan) => apply::mount(&plan).or_else(|error| wayback::take(&error, &text, Some(&plan))),
+                Err(fault) => wayback::take(&precondition(fault), &text, None),
             }
         }
         Command::Plan { line, json } => {

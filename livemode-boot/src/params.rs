@@ -35,6 +35,8 @@ pub(crate) struct BootParams {
     pub(crate) size_bytes: Option<u64>,
     pub(crate) timeout_s: u64,
     pub(crate) overlay_size: String,
+    /// Where a refusal is recorded, below the device's root.
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 impl BootParams {
@@ -51,19 +53,15 @@ impl BootParams {
         })?;
         let dir = line.last(karg::LIVE_DIR).unwrap_or(DEFAULT_DIR);
         let name = line.last(karg::LIVE_IMAGE).unwrap_or(DEFAULT_IMAGE);
-        let path = Path::new(dir).join(name);
-        let path = path.strip_prefix("/").unwrap_or(&path);
-        if name.contains('/')
-            || path
-                .components()
-                .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir))
-        {
-            return Err(format!(
-                "{}={dir} {}={name} is no path of a file",
-                karg::LIVE_DIR,
-                karg::LIVE_IMAGE
-            ));
-        }
+        let path = below(&Path::new(dir).join(name)).filter(|_| !name.contains('/'));
+        let path = path.ok_or_else(|| {
+            let (dir_key, name_key) = (karg::LIVE_DIR, karg::LIVE_IMAGE);
+            format!("{dir_key}={dir} {name_key}={name} is no path of a file")
+        })?;
+        let state_dir = line.last(karg::STATE_DIR).map(|dir| {
+            below(Path::new(dir))
+                .ok_or_else(|| format!("{}={dir} is no path of a directory", karg::STATE_DIR))
+        });
         let check = match (line.last(karg::DIGEST), ours) {
             (Some("none"), _) => Check::Off("livemode.digest=none: the image is used unchecked"),
             (Some(digest), _) => Check::Sha256(sha256_hex(digest)?),
@@ -77,13 +75,22 @@ impl BootParams {
         };
         Ok(Self {
             image,
-            path: path.to_owned(),
+            path,
             check,
             size_bytes: number(&line, karg::SIZE)?,
             timeout_s: number(&line, karg::TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT_S),
             overlay_size: overlay_size(&line)?,
+            state_dir: state_dir.transpose()?,
         })
     }
+}
+
+/// The path without its leading slash, unless it leads upwards.
+fn below(path: &Path) -> Option<PathBuf> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    path.components()
+        .all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
+        .then(|| path.to_owned())
 }
 
 /// How long a refusal stays on the console, whatever else is wrong with the line.
@@ -137,7 +144,7 @@ mod tests {
     #[test]
     fn our_own_line_is_read() {
         let line = format!(
-            "root=livemode:UUID=ab-cd rd.live.dir=\"/var/a b\" rd.live.squashimg=i.img livemode.digest=sha256:{DIGEST} livemode.size=42 ro"
+            "root=livemode:UUID=ab-cd rd.live.dir=\"/var/a b\" rd.live.squashimg=i.img livemode.digest=sha256:{DIGEST} livemode.size=42 livemode.state=/var/lib/leapp/livemode ro"
         );
         assert_eq!(
             BootParams::parse(&line),
@@ -148,6 +155,7 @@ mod tests {
                 size_bytes: Some(42),
                 timeout_s: 150,
                 overlay_size: "50%".into(),
+                state_dir: Some("var/lib/leapp/livemode".into()),
             })
         );
     }
@@ -189,6 +197,10 @@ mod tests {
             (
                 format!("{sound} rd.live.dir=/a/../.."),
                 "rd.live.dir=/a/../.. rd.live.squashimg=squashfs.img is no path of a file",
+            ),
+            (
+                format!("{sound} livemode.state=../x"),
+                "livemode.state=../x is no path of a directory",
             ),
             (
                 format!("{sound} livemode.overlay_size=1m,x"),

@@ -24,6 +24,8 @@ pub(crate) struct MountPlan {
     pub(crate) overlay_mount: PathBuf,
     pub(crate) overlay_size: String,
     pub(crate) sysroot: PathBuf,
+    /// Where a refusal is recorded, once the device is mounted.
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 impl MountPlan {
@@ -33,6 +35,7 @@ impl MountPlan {
             device: params.image.device(),
             deadline_s: params.timeout_s,
             path: params.path,
+            state_dir: params.state_dir.map(|dir| Path::new(RUN_DEVICE).join(dir)),
             size_bytes: params.size_bytes,
             check: params.check,
             device_mount: RUN_DEVICE.into(),
@@ -92,7 +95,11 @@ impl fmt::Display for MountPlan {
             self.overlay_mount.display(),
             self.overlay_size
         )?;
-        writeln!(f, "mount   {} overlay of the two", self.sysroot.display())
+        writeln!(f, "mount   {} overlay of the two", self.sysroot.display())?;
+        match &self.state_dir {
+            Some(dir) => writeln!(f, "record  a refusal in {}", dir.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -104,7 +111,7 @@ mod tests {
     fn a_plan_reads_as_what_will_happen() {
         let line =
             "root=livemode:LABEL=data rd.live.dir=/img rd.live.squashimg=live.img livemode.digest=none \
-                    livemode.size=7 livemode.timeout=20";
+                    livemode.size=7 livemode.timeout=20 livemode.state=/state";
         let plan = MountPlan::new(BootParams::parse(line).unwrap(), Path::new("/sysroot"));
         assert_eq!(
             plan.to_string(),
@@ -116,6 +123,7 @@ warning livemode.digest=none: the image is used unchecked
 mount   /run/livemode/image squashfs, read-only
 mount   /run/livemode/overlay tmpfs, at most 50%
 mount   /sysroot overlay of the two
+record  a refusal in /run/livemode/device/state
 "
         );
     }

@@ -7,8 +7,10 @@ use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::karg;
 use nix::sys::reboot::{reboot, RebootMode};
 
+use crate::apply::record_refusal;
 use crate::console::{say, Level};
 use crate::params::countdown_s;
+use crate::plan::MountPlan;
 
 /// The last seconds are all shown, the ones before in steps.
 const EACH_SECOND_BELOW: u64 = 5;
@@ -50,17 +52,20 @@ impl Exit {
 
 /// Says why, counts down and leaves. Outside an initramfs (no /etc/initrd-release, see systemd's initrd
 /// interface) it only returns the error: nobody's machine goes down because a command was tried by hand.
-pub(crate) fn take(error: &anyhow::Error, line: &str) -> Result<()> {
+pub(crate) fn take(error: &anyhow::Error, line: &str, plan: Option<&MountPlan>) -> Result<()> {
     if !std::path::Path::new("/etc/initrd-release").exists() {
         return Err(anyhow!("{error:#}"));
     }
+    let fault = format!("{error:#}");
     let line = Cmdline::parse(line);
     let exit = Exit::asked_for(&line);
-    say(Level::Error, &format!("the upgrade image is refused: {error:#}"));
-    say(
-        Level::Error,
-        "nothing was changed on the disks; the system installed there is as it was",
-    );
+    say(Level::Error, &format!("the upgrade image is refused: {fault}"));
+    say(Level::Error, "the system installed on the disks is as it was");
+    match plan.map_or(Ok(false), |plan| record_refusal(plan, &fault)) {
+        Ok(true) => say(Level::Error, "livemode-prep status will tell it there"),
+        Ok(false) => {}
+        Err(error) => say(Level::Warning, &format!("recording the refusal: {error:#}")),
+    }
     let mut left = countdown_s(&line);
     while left > 0 {
         if left <= EACH_SECOND_BELOW || left.is_multiple_of(STEP_S) {

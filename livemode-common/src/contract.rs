@@ -10,9 +10,13 @@ pub const SCHEMA: u32 = 1;
 pub const CONFIG_DIR: &str = "etc/leapp/actor_conf.d";
 /// Directory of our records, on the source system.
 pub const STATE_DIR: &str = "var/lib/leapp/livemode";
-/// What `livemode-prep build` made, on the source system.
+/// What `livemode-prep build` made, in [`STATE_DIR`].
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// The same, on the source system.
 pub const MANIFEST: &str = "var/lib/leapp/livemode/manifest.json";
-/// Where the upgrade stands, on the source system.
+/// Where the upgrade stands, in [`STATE_DIR`].
+pub const STATE_FILE: &str = "state.json";
+/// The same, on the source system.
 pub const STATE: &str = "var/lib/leapp/livemode/state.json";
 /// leapp's own log, on the source system; only ever appended to.
 pub const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
@@ -60,6 +64,8 @@ pub mod karg {
     pub const DIGEST: &str = "livemode.digest";
     /// Size of the image in bytes.
     pub const SIZE: &str = "livemode.size";
+    /// Directory of our records on the image's file system, where they lie on that: a refusal is recorded there.
+    pub const STATE_DIR: &str = "livemode.state";
     /// Seconds after boot until which the image's device is waited for.
     pub const TIMEOUT: &str = "livemode.timeout";
     /// Seconds a refusal stays on the console before the way back is taken.

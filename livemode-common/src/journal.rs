@@ -1,9 +1,9 @@
 //! The state journal on the source system's disk: what was last true, whatever happens next.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::contract::{Manifest, Phase, State, MANIFEST, SCHEMA, STATE};
+use crate::contract::{Manifest, Phase, State, MANIFEST_FILE, SCHEMA, STATE_DIR, STATE_FILE};
 use crate::fsio::{atomic_write, now};
 use crate::sysroot::SysRoot;
 
@@ -17,9 +17,14 @@ pub struct Journal {
 impl Journal {
     /// The journal of the source system below `root`.
     pub fn of(root: &SysRoot) -> Self {
+        Self::in_dir(&root.at(STATE_DIR))
+    }
+
+    /// The journal whose records lie in `dir`.
+    pub fn in_dir(dir: &Path) -> Self {
         Self {
-            state: root.at(STATE),
-            manifest: root.at(MANIFEST),
+            state: dir.join(STATE_FILE),
+            manifest: dir.join(MANIFEST_FILE),
         }
     }
 
@@ -66,7 +71,7 @@ pub fn to_json(record: &impl serde::Serialize) -> Result<Vec<u8>> {
     Ok(json)
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<Option<T>> {
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -39,6 +39,8 @@ pub(crate) struct Image<'a> {
     pub(crate) name: &'a str,
     pub(crate) sha256: &'a str,
     pub(crate) size: u64,
+    /// The directory of our records, where it lies on the image's file system.
+    pub(crate) state_dir: Option<&'a str>,
 }
 
 /// The whole line: ours first, then what is left of the source's, repeats and order kept.
@@ -59,6 +61,7 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmd
             },
         ),
     ];
+    words.extend(image.state_dir.map(|dir| Word::pair(karg::STATE_DIR, dir)));
     if !config.capture_strace_info_into.is_empty() {
         words.push(Word::pair(karg::STRACE, &config.capture_strace_info_into));
     }
@@ -100,11 +103,13 @@ mod tests {
             name: "live-upgrade.img",
             sha256: "ab",
             size: 9,
+            state_dir: Some("/var/lib/leapp/livemode"),
         };
         assert_eq!(
             arguments(&image, &config, &source).to_string(),
             "root=livemode:UUID=1-2 rd.live.dir=/var/lib/leapp rd.live.squashimg=live-upgrade.img \
-             livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 upgrade.strace=\"/var/log/my trace\" \
+             livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 \
+             livemode.state=/var/lib/leapp/livemode upgrade.strace=\"/var/log/my trace\" \
              enforcing=0 rd.plymouth=0 plymouth.enable=0 rd.shell=0 rd.emergency=reboot panic=60 systemd.firstboot=off \
              crashkernel=1G rd.luks.uuid=a rd.luks.uuid=b console=tty0 console=ttyS0,115200"
         );

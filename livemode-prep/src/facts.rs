@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::cmdline::{Cmdline, Word};
 use livemode_common::container::ContainerDir;
+use livemode_common::contract::STATE_DIR;
 use livemode_common::failure::precondition;
 use livemode_common::fstab::{self, Entry};
 use livemode_common::mountinfo;
@@ -88,13 +89,13 @@ impl Place {
     }
 }
 
-/// The device under the image's directory, as the initramfs will have to find it.
+/// The device under a directory, as the initramfs will have to find it.
 #[derive(Debug, Clone)]
-pub(crate) struct ImageDevice {
+pub(crate) struct Device {
     pub(crate) fstype: String,
     pub(crate) source: String,
     pub(crate) uuid: Option<String>,
-    /// The image's directory on that file system.
+    /// The directory on that file system.
     pub(crate) dir: PathBuf,
 }
 
@@ -107,9 +108,10 @@ pub(crate) struct Facts {
     pub(crate) machine_id: Option<String>,
     pub(crate) hostname: Option<String>,
     pub(crate) image_dir: Place,
-    pub(crate) image_device: ImageDevice,
+    pub(crate) image_device: Device,
     pub(crate) boot: Place,
     pub(crate) state_dir: Place,
+    pub(crate) state_device: Device,
 }
 
 impl Facts {
@@ -117,6 +119,7 @@ impl Facts {
         let source = ContainerDir::new(root.path());
         let image_parent = Path::new(image).parent().unwrap_or(Path::new("/"));
         let image_dir = Place::look(source.resolve(image_parent)?)?;
+        let state_dir = Place::look(source.resolve(STATE_DIR)?)?;
         let arguments = match leapp.and_then(|l| l.kernel_cmdline.as_ref()) {
             Some(line) => Cmdline(
                 line.parameters
@@ -144,10 +147,11 @@ impl Facts {
                 .into_owned(),
             machine_id: read_line(&root.at("etc/machine-id")),
             hostname: read_line(&root.at("etc/hostname")),
-            image_device: image_device(root, &image_dir)?,
+            image_device: device_under(root, &image_dir)?,
             image_dir,
             boot: Place::look(source.resolve("/boot")?)?,
-            state_dir: Place::look(source.resolve(livemode_common::contract::STATE_DIR)?)?,
+            state_device: device_under(root, &state_dir)?,
+            state_dir,
         })
     }
 }
@@ -179,7 +183,7 @@ fn read_line(path: &Path) -> Option<String> {
         .filter(|l| !l.is_empty())
 }
 
-fn image_device(root: &SysRoot, dir: &Place) -> Result<ImageDevice> {
+fn device_under(root: &SysRoot, dir: &Place) -> Result<Device> {
     // The system's own view where it has one; else it is a directory of the system that runs.
     let own = root.at("proc/self/mountinfo");
     let (table, existing, wanted) = if own.is_file() {
@@ -196,7 +200,7 @@ fn image_device(root: &SysRoot, dir: &Place) -> Result<ImageDevice> {
     let mounts = mountinfo::parse(&text);
     let mount = mountinfo::holding(&mounts, &existing)
         .with_context(|| format!("{}: no mount holds {}", table.display(), existing.display()))?;
-    Ok(ImageDevice {
+    Ok(Device {
         fstype: mount.fstype.clone(),
         source: mount.source.clone(),
         uuid: mount

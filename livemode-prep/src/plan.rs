@@ -203,9 +203,16 @@ impl BuildPlan {
     /// The boot entry's kernel command line.
     pub(crate) fn arguments(&self, sha256: &str, size: u64) -> String {
         let name = self.paths.image.file_name().unwrap_or_default().to_string_lossy();
+        let Facts {
+            image_device,
+            state_device,
+            ..
+        } = &self.facts;
+        let state_dir = state_device.dir.to_string_lossy();
         let image = bootentry::Image {
-            uuid: self.facts.image_device.uuid.as_deref().unwrap_or("unknown"),
-            dir: &self.facts.image_device.dir.to_string_lossy(),
+            uuid: image_device.uuid.as_deref().unwrap_or("unknown"),
+            dir: &image_device.dir.to_string_lossy(),
+            state_dir: (image_device.source == state_device.source).then_some(&state_dir),
             name: &name,
             sha256,
             size,
