@@ -220,7 +220,7 @@ impl BuildPlan {
         bootentry::arguments(&image, &self.config, &self.facts.arguments).to_string()
     }
 
-    fn commands(&self) -> Vec<String> {
+    fn commands(&self) -> Vec<Cmd> {
         let in_container = |program: &str| Cmd::new("chroot").arg(self.paths.work.join("root")).arg(program);
         let version = &self.userspace.kernel.version;
         let program = match self.packing.tool {
@@ -229,8 +229,8 @@ impl BuildPlan {
         };
         let image = self.paths.unfinished(&self.paths.image);
         vec![
-            initramfs::dracut(in_container("dracut"), version, self.initramfs_compressor).to_string(),
-            squash::command(program, &self.packing, &self.paths.work.join("root"), &image).to_string(),
+            initramfs::dracut(in_container("dracut"), version, self.initramfs_compressor),
+            squash::command(program, &self.packing, &self.paths.work.join("root"), &image),
         ]
     }
 
@@ -254,7 +254,7 @@ impl BuildPlan {
             "kernel_version": self.userspace.kernel.version,
             "files": self.files(),
             "live_files": live_system::paths(self),
-            "commands": self.commands(),
+            "commands": self.commands().iter().map(Cmd::words).collect::<Vec<_>>(),
             "packing": self.packing,
             "packages": {"required": self.required_packages, "missing": missing},
             "arguments": self.arguments(DIGEST_TO_COME, 0),
@@ -278,7 +278,7 @@ impl BuildPlan {
         if !missing.is_empty() {
             list("packages that dnf will install into the image", missing.to_vec());
         }
-        list("commands", self.commands());
+        list("commands", self.commands().iter().map(Cmd::to_string).collect());
         list("kernel arguments", vec![self.arguments(DIGEST_TO_COME, 0)]);
         list(
             "mounts of the live system",

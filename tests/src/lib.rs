@@ -3,6 +3,7 @@ pub mod binaries;
 pub mod cache;
 pub mod container;
 pub mod disk;
+pub mod golden;
 pub mod source;
 pub mod testbed;
 pub mod vm;

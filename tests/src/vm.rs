@@ -150,6 +150,20 @@ impl Running {
         Ok(())
     }
 
+    /// Waits until the console shows `text` somewhere after `mark`.
+    ///
+    /// # Errors
+    /// As [`Running::expect`].
+    pub fn expect_after(&mut self, mark: &str, text: &str) -> Result<()> {
+        let after = |console: &str| {
+            console
+                .split_once(mark)
+                .is_some_and(|(_, rest)| rest.contains(text))
+        };
+        self.until(after, &format!("'{text}' after '{mark}'"))?;
+        Ok(())
+    }
+
     /// Types a line on the serial console.
     ///
     /// # Errors

@@ -1,0 +1,85 @@
+//! One comparison, and how it is measured.
+use std::fmt;
+
+use anyhow::Result;
+use livemode_common::cmd::Cmd;
+use nix::sys::resource::{getrusage, UsageWho};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+/// Ours beside theirs.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) ours: f64,
+    pub(crate) theirs: f64,
+    pub(crate) unit: &'static str,
+    /// What the ratio is not to exceed.
+    pub(crate) bar: Option<f64>,
+    /// What is compared, for a person.
+    pub(crate) what: &'static str,
+}
+
+impl Row {
+    pub(crate) const HEAD: &str = "name                      ours       theirs  unit    ratio    bar  what";
+
+    fn ratio(&self) -> f64 {
+        self.ours / self.theirs
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |n: f64| {
+            if n < 1000.0 {
+                format!("{n:.2}")
+            } else {
+                format!("{n:.0}")
+            }
+        };
+        let ratio = self.ratio();
+        let bar = self.bar.map_or("-".to_owned(), |bar| format!("{bar:.3}"));
+        let missed = if self.bar.is_some_and(|bar| ratio > bar) {
+            "  MISSED"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "{:<18} {:>11} {:>12}  {:<6} {ratio:>6.3} {bar:>6}  {}{missed}",
+            self.name,
+            number(self.ours),
+            number(self.theirs),
+            self.unit,
+            self.what
+        )
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_struct("Row", 5)?;
+        row.serialize_field("name", &self.name)?;
+        row.serialize_field("ours", &self.ours)?;
+        row.serialize_field("theirs", &self.theirs)?;
+        row.serialize_field("unit", self.unit)?;
+        row.serialize_field("ratio", &self.ratio())?;
+        row.end()
+    }
+}
+
+/// Runs it and gives the processor time of it and all it started, in seconds (getrusage(2), RUSAGE_CHILDREN).
+pub(crate) fn cpu_s(command: &Cmd) -> Result<f64> {
+    let used = || -> Result<f64> {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+        let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+        Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+    };
+    let before = used()?;
+    command.run()?;
+    Ok(used()? - before)
+}
+
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
