@@ -2,89 +2,16 @@
 #![allow(clippy::unwrap_used)]
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 
 use livemode_common::contract::{JOURNAL_LOG, LEAPP_LOG};
-use livemode_tests::disk::{self, Mounted};
-use livemode_tests::testbed::{self, Prepared, Suite};
-use livemode_tests::vm::Machine;
+use livemode_tests::subject::Subject;
+use livemode_tests::testbed::Suite;
 
 const IMAGE: &str = "var/lib/leapp/live-upgrade.img";
 
-/// What a test starts from, with a disk of its own that goes with it.
-struct Subject {
-    prepared: Prepared,
-    arguments: String,
-    dir: tempfile::TempDir,
-}
-
-impl Subject {
-    fn new(suite: Suite, name: &str, config: &str) -> Self {
-        let prepared = testbed::prepared(suite, name, config).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        disk::copy(&prepared.disk(), &dir.path().join("disk.img")).unwrap();
-        Self {
-            arguments: prepared.manifest.boot.arguments.clone(),
-            prepared,
-            dir,
-        }
-    }
-
-    fn disk(&self) -> PathBuf {
-        self.dir.path().join("disk.img")
-    }
-
-    fn mounted(&self) -> Mounted {
-        Mounted::new(&self.disk()).unwrap()
-    }
-
-    fn state(&self) -> serde_json::Value {
-        serde_json::from_str(&self.mounted().read("var/lib/leapp/livemode/state.json")).unwrap()
-    }
-
-    /// The boot into the image.
-    fn with_machine<T>(&self, act: impl FnOnce(&Machine) -> anyhow::Result<T>) -> T {
-        let (disk, kernel, initramfs) = (self.disk(), self.prepared.kernel(), self.prepared.initramfs());
-        let arguments = &self.arguments;
-        act(&Machine {
-            disk: &disk,
-            kernel: &kernel,
-            initramfs: &initramfs,
-            arguments,
-        })
-        .unwrap()
-    }
-
-    /// What a power cut would leave of the journal's copy right now.
-    fn journal_on_a_copy(&self) -> anyhow::Result<String> {
-        let copy = self.dir.path().join("copy.img");
-        disk::copy(&self.disk(), &copy)?;
-        Ok(Mounted::new(&copy)?.read(JOURNAL_LOG))
-    }
-
-    /// To the machine's end; its console.
-    fn boot(&self) -> String {
-        self.with_machine(|machine| machine.run())
-    }
-
-    /// The boot of the source system with its own kernel.
-    fn boot_source(&self) -> String {
-        let (disk, arguments) = (self.disk(), testbed::source_arguments());
-        let (kernel, initramfs) = (self.prepared.source_kernel(), self.prepared.source_initramfs());
-        Machine {
-            disk: &disk,
-            kernel: &kernel,
-            initramfs: &initramfs,
-            arguments: &arguments,
-        }
-        .run()
-        .unwrap()
-    }
-}
-
 /// The image is refused with this message and the way back is taken; nothing has changed.
 fn assert_refused(subject: &Subject, message: &str) {
-    let console = subject.boot();
+    let console = subject.boot().unwrap();
     let refusal = console.find("livemode: the upgrade image is refused: ");
     assert!(
         refusal.is_some_and(|at| console[at..].lines().next().unwrap().contains(message)),
@@ -103,14 +30,14 @@ fn assert_refused(subject: &Subject, message: &str) {
     ] {
         assert!(!console.contains(prompt), "a prompt ({prompt}):\n{console}");
     }
-    let disk = subject.mounted();
+    let disk = subject.mounted().unwrap();
     assert_eq!(disk.read("etc/demo-release"), "Demo Linux release 1\n");
 }
 
 /// As [`assert_refused`], and the source's disk tells it.
 fn assert_refused_and_recorded(subject: &Subject, message: &str) {
     assert_refused(subject, message);
-    let state = subject.state();
+    let state = subject.state().unwrap();
     let told = state["message"].as_str().unwrap();
     assert!(
         state["state"] == "failed"
@@ -121,12 +48,12 @@ fn assert_refused_and_recorded(subject: &Subject, message: &str) {
 }
 
 fn default() -> Subject {
-    Subject::new(Suite::Bookworm, "default", "livemode:\n")
+    Subject::new(Suite::Bookworm, "default", "livemode:\n").unwrap()
 }
 
 /// Changes bytes of the image.
 fn patch(subject: &Subject, offset: u64, change: impl FnOnce(&mut [u8; 2])) {
-    let disk = subject.mounted();
+    let disk = subject.mounted().unwrap();
     let mut options = OpenOptions::new();
     let image = options.read(true).write(true).open(disk.at(IMAGE)).unwrap();
     let mut bytes = [0; 2];
@@ -146,7 +73,7 @@ fn vm_a_bit_flipped_image_is_refused() {
 #[test]
 fn vm_a_truncated_image_is_refused() {
     let subject = default();
-    let disk = subject.mounted();
+    let disk = subject.mounted().unwrap();
     let image = OpenOptions::new().write(true).open(disk.at(IMAGE)).unwrap();
     image.set_len(1 << 20).unwrap();
     drop((image, disk));
@@ -156,7 +83,7 @@ fn vm_a_truncated_image_is_refused() {
 #[test]
 fn vm_a_missing_image_is_refused() {
     let subject = default();
-    std::fs::remove_file(subject.mounted().at(IMAGE)).unwrap();
+    std::fs::remove_file(subject.mounted().unwrap().at(IMAGE)).unwrap();
     assert_refused_and_recorded(&subject, "is missing");
 }
 
@@ -165,7 +92,7 @@ fn vm_a_compressor_that_the_kernel_does_not_know_is_refused() {
     let mut subject = default();
     // The superblock's compression id (Documentation/filesystems/squashfs.rst), with a digest that matches.
     patch(&subject, 20, |id| *id = 9u16.to_le_bytes());
-    let disk = subject.mounted();
+    let disk = subject.mounted().unwrap();
     let image = std::fs::File::open(disk.at(IMAGE)).unwrap();
     let (digest, _) = livemode_common::fsio::sha256(image, |_| ()).unwrap();
     drop(disk);
@@ -192,15 +119,15 @@ fn vm_a_missing_device_is_refused_at_its_deadline() {
 #[test]
 fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
     let config = "livemode:\n  capture_strace_info_into: /var/log/leapp.strace\n";
-    let subject = Subject::new(Suite::Bookworm, "strace", config);
-    let console = subject.boot();
+    let subject = Subject::new(Suite::Bookworm, "strace", config).unwrap();
+    let console = subject.boot().unwrap();
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
-    let state = subject.state();
+    let state = subject.state().unwrap();
     assert_eq!(
         (&state["state"], &state["attempt"]),
         (&"succeeded".into(), &1.into())
     );
-    let disk = subject.mounted();
+    let disk = subject.mounted().unwrap();
     let trace = disk.read("var/log/leapp.strace");
     assert!(
         trace.lines().any(|l| l.contains("execve(\"/usr/bin/leapp\"")),
@@ -218,7 +145,7 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
     assert!(disk.read(JOURNAL_LOG).contains("livemode: the upgrade succeeded"));
     drop(disk);
 
-    let console = subject.boot_source();
+    let console = subject.boot_source().unwrap();
     assert!(
         console.contains("report: booted Demo Linux release 2"),
         "{console}"
@@ -228,11 +155,11 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
 
 #[test]
 fn vm_a_target_of_debian_13_upgrades_too() {
-    let subject = Subject::new(Suite::Trixie, "default", "livemode:\n");
-    let console = subject.boot();
+    let subject = Subject::new(Suite::Trixie, "default", "livemode:\n").unwrap();
+    let console = subject.boot().unwrap();
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
-    assert_eq!(subject.state()["state"], "succeeded");
-    let console = subject.boot_source();
+    assert_eq!(subject.state().unwrap()["state"], "succeeded");
+    let console = subject.boot_source().unwrap();
     assert!(
         console.contains("report: booted Demo Linux release 2"),
         "{console}"
@@ -243,7 +170,7 @@ fn vm_a_target_of_debian_13_upgrades_too() {
 #[test]
 fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
     let mut subject = default();
-    std::fs::write(subject.mounted().at("etc/leapp-standin-fails"), "").unwrap();
+    std::fs::write(subject.mounted().unwrap().at("etc/leapp-standin-fails"), "").unwrap();
     let ours = ["root=livemode:", "livemode.digest=", "livemode.size="];
     let kept = subject
         .arguments
@@ -254,17 +181,18 @@ fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
         .chain(kept)
         .collect::<Vec<_>>()
         .join(" ");
-    let console = subject.with_machine(|machine| {
-        let mut running = machine.start()?;
-        running.expect("to try again: upgrade    to leave: systemctl reboot")?;
-        // Reachable: a log-in that waits for whoever comes.
-        running.expect("demo-source login:")?;
-        // The journal follows on the disk by itself, as if the power went after that.
-        while !subject.journal_on_a_copy()?.contains("THE UPGRADE FAILED") {
-            assert!(running.is_up()?, "the machine went down");
-        }
-        Ok(running.console())
-    });
+    let console = subject
+        .started(|mut running| {
+            running.expect("to try again: upgrade    to leave: systemctl reboot")?;
+            // Reachable: a log-in that waits for whoever comes.
+            running.expect("demo-source login:")?;
+            // The journal follows on the disk by itself, as if the power went after that.
+            while !subject.journal_on_a_copy()?.contains("THE UPGRADE FAILED") {
+                assert!(running.is_up()?, "the machine went down");
+            }
+            Ok(running.console())
+        })
+        .unwrap();
     assert!(
         console.contains("livemode: THE UPGRADE FAILED: step 1 of 2: leapp ended with exit status: 7"),
         "{console}"
@@ -273,12 +201,12 @@ fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
         console.contains("no livemode.digest=: the image is used unchecked"),
         "no warning:\n{console}"
     );
-    let state = subject.state();
+    let state = subject.state().unwrap();
     assert_eq!(
         (&state["state"], &state["exit_code"], &state["attempt"]),
         (&"failed".into(), &7.into(), &1.into())
     );
-    let disk = subject.mounted();
+    let disk = subject.mounted().unwrap();
     for log in [LEAPP_LOG, JOURNAL_LOG] {
         let text = disk.read(log);
         assert!(
@@ -293,40 +221,42 @@ fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
 #[test]
 fn vm_without_autostart_nothing_runs_until_upgrade_is_typed() {
     let config = "livemode:\n  autostart_upgrade_after_reboot: false\n  setup_passwordless_root: true\n";
-    let subject = Subject::new(Suite::Bookworm, "by-hand", config);
-    std::fs::write(subject.mounted().at("etc/leapp-standin-fails"), "").unwrap();
-    let console = subject.with_machine(|machine| {
-        let mut running = machine.start()?;
-        running.expect("The upgrade waits: log in and type  upgrade  to start it.")?;
-        running.expect("demo-source login:")?;
-        running.type_line("root")?;
-        running.expect("root@demo-source:~#")?;
-        running
-            .type_line("systemctl is-active livemode-upgrade; livemode-run status; echo looked-$((40+2))")?;
-        running.expect("looked-42")?;
-        assert!(
-            running
-                .console()
-                .contains("upgrade   booted: the live system is up"),
-            "{}",
-            running.console()
-        );
-        assert!(!running.console().contains("attempt 1"), "{}", running.console());
+    let subject = Subject::new(Suite::Bookworm, "by-hand", config).unwrap();
+    std::fs::write(subject.mounted().unwrap().at("etc/leapp-standin-fails"), "").unwrap();
+    let console = subject
+        .started(|mut running| {
+            running.expect("The upgrade waits: log in and type  upgrade  to start it.")?;
+            running.expect("demo-source login:")?;
+            running.type_line("root")?;
+            running.expect("root@demo-source:~#")?;
+            running.type_line(
+                "systemctl is-active livemode-upgrade; livemode-run status; echo looked-$((40+2))",
+            )?;
+            running.expect("looked-42")?;
+            assert!(
+                running
+                    .console()
+                    .contains("upgrade   booted: the live system is up"),
+                "{}",
+                running.console()
+            );
+            assert!(!running.console().contains("attempt 1"), "{}", running.console());
 
-        running.type_line("upgrade; echo ended-$?")?;
-        running.expect("ended-1")?;
-        running.type_line("rm /run/upgrade/etc/leapp-standin-fails; upgrade")?;
-        running.wait()
-    });
+            running.type_line("upgrade; echo ended-$?")?;
+            running.expect("ended-1")?;
+            running.type_line("rm /run/upgrade/etc/leapp-standin-fails; upgrade")?;
+            running.wait()
+        })
+        .unwrap();
     assert!(console.contains("attempt 1, step 1 of 2"), "{console}");
     assert!(console.contains("attempt 2, step 2 of 2"), "{console}");
-    let state = subject.state();
+    let state = subject.state().unwrap();
     assert_eq!(
         (&state["state"], &state["attempt"]),
         (&"succeeded".into(), &2.into())
     );
     assert_eq!(
-        subject.mounted().read("etc/demo-release"),
+        subject.mounted().unwrap().read("etc/demo-release"),
         "Demo Linux release 2\n"
     );
 }

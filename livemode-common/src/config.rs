@@ -1,13 +1,17 @@
-//! The YAML configuration, read as leapp reads it: YAML 1.1's booleans, `*.yaml` in one directory, sorted.
+//! The YAML configuration, read as leapp reads it: `*.yaml` in one directory, sorted, each a YAML 1.1 document.
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use serde_yaml::Value;
 
 use crate::failure::Failure;
+use crate::sysroot::SysRoot;
+use crate::yaml11::{self, Node, Value};
+
+mod check;
+mod network;
 
 /// The nine options of the `livemode` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,25 +77,62 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Reads every `*.yaml` of the directory; a directory that is not there holds none.
+/// A file and a line of it, where the parser knows it.
+#[derive(Debug, Clone)]
+struct Place {
+    file: String,
+    line: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.file),
+            None => f.write_str(&self.file),
+        }
+    }
+}
+
+/// Reads every `*.yaml` of the directory; a directory that is not there holds none. Paths of the values are looked at
+/// below `root`, for no more than whether they are directories.
 ///
 /// # Errors
 /// [`Failure::Config`] with all faults of all files; another error when the directory cannot be read.
-pub fn load(dir: &Path) -> Result<Loaded> {
-    let mut faults = Vec::new();
+pub fn load(dir: &Path, root: &SysRoot) -> Result<Loaded> {
     let mut texts = Vec::new();
+    let mut faults = Vec::new();
     for path in files(dir)? {
         match std::fs::read(&path).map(String::from_utf8) {
             Ok(Ok(text)) => texts.push((path.display().to_string(), text)),
-            Ok(Err(_)) => faults.push(format!("{}: not UTF-8", path.display())),
+            Ok(Err(e)) => {
+                let line = e.as_bytes()[..e.utf8_error().valid_up_to()]
+                    .split(|b| *b == b'\n')
+                    .count();
+                faults.push(format!("{}:{line}: not UTF-8", path.display()));
+            }
             Err(e) => faults.push(format!("{}: {e}", path.display())),
         }
     }
-    let loaded = merge(&texts, &mut faults);
-    if faults.is_empty() {
-        return Ok(loaded);
+    let mut merged = Merged::default();
+    for (file, text) in &texts {
+        merged.add(file, text);
     }
-    Err(Failure::Config(faults).into())
+    faults.append(&mut merged.faults);
+    faults.extend(merged.value_faults(root));
+    if !faults.is_empty() {
+        return Err(Failure::Config(faults).into());
+    }
+    let origin = |key: &&str| {
+        merged
+            .places
+            .get(*key)
+            .map_or("default".to_owned(), |place| place.file.clone())
+    };
+    Ok(Loaded {
+        origins: KEYS.iter().map(|key| ((*key).to_owned(), origin(key))).collect(),
+        config: merged.config,
+        warnings: merged.warnings,
+    })
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -113,141 +154,155 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Merges the texts key by key, the later file wins; what is wrong is added to `faults`.
-pub fn merge(texts: &[(String, String)], faults: &mut Vec<String>) -> Loaded {
-    let mut config = Config::default();
-    let mut origins: BTreeMap<String, String> =
-        KEYS.iter().map(|k| ((*k).into(), "default".into())).collect();
-    let mut warnings = Vec::new();
-    let mut first_file: Option<&str> = None;
-    for (file, text) in texts {
-        let mut fault = |text: String| faults.push(format!("{file}: {text}"));
-        let mut value: Value = match serde_yaml::from_str(text) {
-            Ok(value) => value,
-            Err(e) => {
-                fault(e.to_string());
-                continue;
-            }
+/// What the files say so far, key by key; the later file wins.
+#[derive(Debug, Default)]
+struct Merged {
+    config: Config,
+    /// Where each key that is set was set last.
+    places: BTreeMap<&'static str, Place>,
+    /// The first file with our section.
+    first_file: Option<String>,
+    warnings: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Merged {
+    fn add(&mut self, file: &str, text: &str) {
+        let document = match yaml11::parse(text) {
+            Ok(Some(document)) => document.value,
+            Ok(None) => Value::Null,
+            Err(fault) => return self.faults.push(format!("{file}: {fault}")),
         };
-        if let Err(e) = value.apply_merge() {
-            fault(e.to_string());
-            continue;
-        }
-        let top = match value {
+        let top = match document {
             Value::Null => {
-                warnings.push(format!(
-                    "{file}: the file is empty; leapp's own loader ends there"
-                ));
-                continue;
+                let warning = format!("{file}: the file is empty; leapp's own loader ends there");
+                return self.warnings.push(warning);
             }
-            Value::Mapping(top) => top,
+            Value::Map(top) => top,
             other => {
-                fault(format!("expected a mapping of sections, found {}", kind(&other)));
-                continue;
+                let fault = format!("{file}: expected a mapping of sections, found {other}");
+                return self.faults.push(fault);
             }
         };
-        let Some(section) = top.get("livemode") else {
-            continue;
-        };
-        match first_file {
-            Some(first) => warnings.push(format!(
+        let mut sections = top
+            .iter()
+            .filter(|(key, _)| key.value == Value::Text("livemode".into()));
+        if let Some((_, section)) = sections.next() {
+            self.add_section(file, &section.value);
+        }
+        for (key, _) in sections {
+            let place = place(file, key);
+            self.faults
+                .push(format!("{place}: the section livemode stands twice in this file"));
+        }
+    }
+
+    fn add_section(&mut self, file: &str, section: &Value) {
+        match &self.first_file {
+            Some(first) => self.warnings.push(format!(
                 "{file}: the section livemode stands in {first} too; leapp's own loader ends there"
             )),
-            None => first_file = Some(file),
+            None => self.first_file = Some(file.to_owned()),
         }
-        let section = match section {
-            Value::Null => continue,
-            Value::Mapping(section) => section,
+        let options = match section {
+            Value::Null => return,
+            Value::Map(options) => options,
             other => {
-                fault(format!(
-                    "livemode: expected a mapping of options, found {}",
-                    kind(other)
-                ));
-                continue;
+                let fault = format!("{file}: livemode: expected a mapping of options, found {other}");
+                return self.faults.push(fault);
             }
         };
-        for (key, value) in section {
-            let Some(key) = key.as_str() else {
-                fault(format!(
-                    "livemode: expected the name of an option, found {}",
-                    kind(key)
-                ));
+        let mut seen: Vec<&str> = Vec::new();
+        for (key, value) in options {
+            let place = place(file, key);
+            let Value::Text(name) = &key.value else {
+                let fault = format!(
+                    "{place}: livemode: expected the name of an option, found {}",
+                    key.value
+                );
+                self.faults.push(fault);
                 continue;
             };
-            if key.ends_with("__") {
+            if name.ends_with("__") {
+                // leapp's own, reserved.
                 continue;
             }
-            match set(&mut config, key, value) {
-                Ok(()) => drop(origins.insert(key.into(), file.clone())),
-                Err(e) => fault(format!("livemode.{key}: {e}")),
+            if seen.contains(&name.as_str()) {
+                self.faults
+                    .push(format!("{place}: livemode.{name}: stands twice in this file"));
+                continue;
+            }
+            seen.push(name);
+            match self.set(name, value) {
+                Ok(key) => drop(self.places.insert(key, place)),
+                Err(fault) => self
+                    .faults
+                    .push(format!("{place}: livemode.{}: {fault}", name.escape_debug())),
             }
         }
     }
-    faults.extend(
-        check(&config)
-            .into_iter()
-            .map(|(key, text)| format!("{}: livemode.{key}: {text}", origins[key])),
-    );
-    Loaded {
-        config,
-        origins,
-        warnings,
-    }
-}
 
-fn set(config: &mut Config, key: &str, value: &Value) -> Result<(), String> {
-    match key {
-        "squashfs_image_path" => string(value).map(|v| config.squashfs_image_path = v),
-        "additional_packages" => strings(value).map(|v| config.additional_packages = v),
-        "autostart_upgrade_after_reboot" => boolean(value).map(|v| config.autostart_upgrade_after_reboot = v),
-        "setup_network_manager" => boolean(value).map(|v| config.setup_network_manager = v),
-        "dracut_network" => string(value).map(|v| config.dracut_network = v),
-        "url_to_load_squashfs_image_from" => {
-            string(value).map(|v| config.url_to_load_squashfs_image_from = v)
+    fn set(&mut self, name: &str, node: &Node) -> Result<&'static str, String> {
+        let Some(key) = KEYS.into_iter().find(|key| *key == name) else {
+            return Err(format!(
+                "unknown option; the nearest known one is {}",
+                nearest(name)
+            ));
+        };
+        let config = &mut self.config;
+        match key {
+            "squashfs_image_path" => config.squashfs_image_path = string(node)?,
+            "additional_packages" => config.additional_packages = strings(node)?,
+            "autostart_upgrade_after_reboot" => config.autostart_upgrade_after_reboot = boolean(node)?,
+            "setup_network_manager" => config.setup_network_manager = boolean(node)?,
+            "dracut_network" => config.dracut_network = string(node)?,
+            "url_to_load_squashfs_image_from" => config.url_to_load_squashfs_image_from = string(node)?,
+            "setup_passwordless_root" => config.setup_passwordless_root = boolean(node)?,
+            "setup_opensshd_using_auth_keys" => config.setup_opensshd_using_auth_keys = string(node)?,
+            _ => config.capture_strace_info_into = string(node)?,
         }
-        "setup_passwordless_root" => boolean(value).map(|v| config.setup_passwordless_root = v),
-        "setup_opensshd_using_auth_keys" => string(value).map(|v| config.setup_opensshd_using_auth_keys = v),
-        "capture_strace_info_into" => string(value).map(|v| config.capture_strace_info_into = v),
-        _ => Err(format!(
-            "unknown option; the nearest known one is {}",
-            nearest(key)
+        Ok(key)
+    }
+
+    fn value_faults(&self, root: &SysRoot) -> Vec<String> {
+        let faults = check::faults(&self.config, root).into_iter();
+        let text = |(key, fault): (&str, String)| match self.places.get(key) {
+            Some(place) => format!("{place}: livemode.{key}: {fault}"),
+            None => format!("livemode.{key} (by default): {fault}"),
+        };
+        faults.map(text).collect()
+    }
+}
+
+fn place(file: &str, node: &Node) -> Place {
+    Place {
+        file: file.to_owned(),
+        line: node.line,
+    }
+}
+
+fn boolean(node: &Node) -> Result<bool, String> {
+    match &node.value {
+        Value::Bool(value) => Ok(*value),
+        other => Err(format!("expected true or false, found {other}")),
+    }
+}
+
+fn string(node: &Node) -> Result<String, String> {
+    match &node.value {
+        Value::Text(text) => Ok(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Err(format!(
+            "expected a string, found {}; put it into quotes",
+            node.value
         )),
+        other => Err(format!("expected a string, found {other}")),
     }
 }
 
-fn boolean(value: &Value) -> Result<bool, String> {
-    match value {
-        Value::Bool(b) => Ok(*b),
-        // YAML 1.1 as PyYAML's safe loader has it; y and n are not among them.
-        Value::String(s) if matches!(s.as_str(), "yes" | "Yes" | "YES" | "on" | "On" | "ON") => Ok(true),
-        Value::String(s) if matches!(s.as_str(), "no" | "No" | "NO" | "off" | "Off" | "OFF") => Ok(false),
-        other => Err(format!("expected true or false, found {}", kind(other))),
-    }
-}
-
-fn string(value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(s) => Ok(s.clone()),
-        other => Err(format!("expected a string, found {}", kind(other))),
-    }
-}
-
-fn strings(value: &Value) -> Result<Vec<String>, String> {
-    match value {
-        Value::Sequence(items) => items.iter().map(string).collect(),
-        other => Err(format!("expected a list of strings, found {}", kind(other))),
-    }
-}
-
-fn kind(value: &Value) -> impl fmt::Display {
-    match value {
-        Value::Null => "nothing (null)".to_owned(),
-        Value::Bool(b) => format!("the boolean {b}"),
-        Value::Number(n) => format!("the number {n}"),
-        Value::String(s) => format!("the string '{s}'"),
-        Value::Sequence(_) => "a list".to_owned(),
-        Value::Mapping(_) => "a mapping".to_owned(),
-        Value::Tagged(t) => format!("a value tagged {}", t.tag),
+fn strings(node: &Node) -> Result<Vec<String>, String> {
+    match &node.value {
+        Value::List(items) => items.iter().map(string).collect(),
+        other => Err(format!("expected a list of strings, found {other}")),
     }
 }
 
@@ -272,149 +327,51 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// What is wrong with the values themselves: key and fault.
-fn check(config: &Config) -> Vec<(&'static str, String)> {
-    let mut faults = Vec::new();
-    let optional = [
-        (
-            "setup_opensshd_using_auth_keys",
-            &config.setup_opensshd_using_auth_keys,
-        ),
-        ("capture_strace_info_into", &config.capture_strace_info_into),
-    ];
-    let paths = optional.into_iter().filter(|(_, path)| !path.is_empty());
-    for (key, path) in paths.chain([("squashfs_image_path", &config.squashfs_image_path)]) {
-        if let Err(fault) = check_path(path) {
-            faults.push((key, fault));
-        }
-    }
-    let trace = &config.capture_strace_info_into;
-    if *trace == config.squashfs_image_path {
-        faults.push((
-            "capture_strace_info_into",
-            "is the image's own path; choose another".into(),
-        ));
-    }
-    if ["proc", "sys", "dev", "run", "tmp"]
-        .iter()
-        .any(|top| Path::new(trace).starts_with(format!("/{top}")))
-    {
-        faults.push((
-            "capture_strace_info_into",
-            format!("'{trace}' does not outlive the reboot; choose another"),
-        ));
-    }
-    let url = &config.url_to_load_squashfs_image_from;
-    if !url.is_empty() {
-        let host = ["http://", "https://", "ftp://"]
-            .iter()
-            .find_map(|s| url.strip_prefix(s));
-        if host.is_none_or(|h| h.is_empty() || h.starts_with('/')) || url.contains(char::is_whitespace) {
-            faults.push((
-                "url_to_load_squashfs_image_from",
-                format!("'{url}' is no URL that the initramfs can load; expected http://, https:// or ftp:// and a host"),
-            ));
-        }
-        if config.dracut_network.trim().is_empty() {
-            faults.push((
-                "url_to_load_squashfs_image_from",
-                "needs dracut_network, which is not set".into(),
-            ));
-        }
-    }
-    for package in &config.additional_packages {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+:~^@".contains(c);
-        if package.is_empty() || package.starts_with('-') || !package.chars().all(plain) {
-            faults.push(("additional_packages", format!("'{package}' is no package name")));
-        }
-    }
-    faults
-}
-
-fn check_path(path: &str) -> Result<(), String> {
-    if path.chars().any(|c| c.is_control() || c == '"') {
-        return Err(format!(
-            "{path:?} holds a quote or a control character, which no kernel argument can carry"
-        ));
-    }
-    if !path.starts_with('/') {
-        return Err(format!("'{path}' is not absolute"));
-    }
-    if path == "/"
-        || path.ends_with('/')
-        || path
-            .split('/')
-            .skip(1)
-            .any(|part| matches!(part, "" | "." | ".."))
-    {
-        return Err(format!("'{path}' is not a normalised path of a file"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Loaded, Vec<String>) {
-        let mut faults = Vec::new();
-        let loaded = merge(&[("a.yaml".into(), text.into())], &mut faults);
-        (loaded, faults)
-    }
-
-    #[test]
-    fn booleans_are_those_of_yaml_1_1() {
-        for (word, value) in [("yes", true), ("Off", false), ("TRUE", true), ("no", false)] {
-            let (loaded, faults) = read(&format!("livemode: {{autostart_upgrade_after_reboot: {word}}}"));
-            assert_eq!(
-                (loaded.config.autostart_upgrade_after_reboot, faults),
-                (value, vec![]),
-                "{word}"
-            );
+    /// The files by their text.
+    fn read(texts: &[&str]) -> Merged {
+        let mut merged = Merged::default();
+        for (file, text) in ["a.yaml", "b.yaml", "c.yaml"].iter().zip(texts) {
+            merged.add(file, text);
         }
-        let (_, faults) = read("livemode: {setup_passwordless_root: y}");
-        assert_eq!(
-            faults,
-            ["a.yaml: livemode.setup_passwordless_root: expected true or false, found the string 'y'"]
-        );
+        merged
     }
 
     #[test]
-    fn every_fault_is_told_at_once() {
-        let (_, faults) = read(
-            "livemode:\n  squashfs_image_path: relative\n  aditional_packages: []\n  additional_packages: vim\n  url_to_load_squashfs_image_from: nfs://x\n  capture_strace_info_into: /tmp/x\n",
-        );
+    fn quotes_decide_what_a_word_is() {
+        let merged =
+            read(&["livemode: {autostart_upgrade_after_reboot: No, additional_packages: ['yes', \"1\"]}"]);
+        assert_eq!(merged.faults, Vec::<String>::new());
+        assert!(!merged.config.autostart_upgrade_after_reboot);
+        assert_eq!(merged.config.additional_packages, ["yes", "1"]);
+
+        let merged =
+            read(&["livemode:\n  autostart_upgrade_after_reboot: 'no'\n  additional_packages: [vim, on]\n"]);
         assert_eq!(
-            faults,
+            merged.faults,
             [
-                "a.yaml: livemode.aditional_packages: unknown option; the nearest known one is additional_packages",
-                "a.yaml: livemode.additional_packages: expected a list of strings, found the string 'vim'",
-                "a.yaml: livemode.squashfs_image_path: 'relative' is not absolute",
-                "a.yaml: livemode.capture_strace_info_into: '/tmp/x' does not outlive the reboot; choose another",
-                "a.yaml: livemode.url_to_load_squashfs_image_from: 'nfs://x' is no URL that the initramfs can load; expected http://, https:// or ftp:// and a host",
-                "a.yaml: livemode.url_to_load_squashfs_image_from: needs dracut_network, which is not set",
+                "a.yaml:2: livemode.autostart_upgrade_after_reboot: expected true or false, found the string 'no'",
+                "a.yaml:3: livemode.additional_packages: expected a string, found the boolean true; put it into quotes",
             ]
         );
     }
 
     #[test]
     fn a_later_file_wins_and_leapps_own_limits_are_warned_of() {
-        let mut faults = Vec::new();
-        let texts = [
-            (
-                "a.yaml",
-                "livemode: {setup_network_manager: true, setup_passwordless_root: on, x__: 1}",
-            ),
-            ("b.yaml", "# nothing\n"),
-            ("c.yaml", "livemode: {setup_network_manager: false}\nother: [1]"),
-        ];
-        let loaded = merge(&texts.map(|(f, t)| (f.to_owned(), t.to_owned())), &mut faults);
-        assert_eq!(faults, Vec::<String>::new());
-        assert!(!loaded.config.setup_network_manager);
-        assert!(loaded.config.setup_passwordless_root);
-        assert_eq!(loaded.origins["setup_network_manager"], "c.yaml");
+        let merged = read(&[
+            "livemode: {setup_network_manager: true, setup_passwordless_root: on, x__: 1}",
+            "# nothing\n",
+            "livemode: {setup_network_manager: false}\nother: {a: 1, a: 2}",
+        ]);
+        assert_eq!(merged.faults, Vec::<String>::new());
+        assert!(!merged.config.setup_network_manager);
+        assert!(merged.config.setup_passwordless_root);
+        assert_eq!(merged.places["setup_network_manager"].file, "c.yaml");
         assert_eq!(
-            loaded.warnings,
+            merged.warnings,
             [
                 "b.yaml: the file is empty; leapp's own loader ends there",
                 "c.yaml: the section livemode stands in a.yaml too; leapp's own loader ends there"
@@ -423,16 +380,51 @@ mod tests {
     }
 
     #[test]
-    fn a_key_twice_and_a_section_that_is_no_mapping_are_faults() {
-        assert!(read("livemode:\n  dracut_network: a\n  dracut_network: b\n").1[0].contains("duplicate"));
-        assert_eq!(
-            read("livemode: [a]").1,
-            ["a.yaml: livemode: expected a mapping of options, found a list"]
-        );
-        assert_eq!(
-            read("- a").1,
-            ["a.yaml: expected a mapping of sections, found a list"]
-        );
-        assert_eq!(read("livemode:\n").1, Vec::<String>::new());
+    fn what_leapp_would_read_otherwise_or_not_at_all_is_a_fault() {
+        for (text, fault) in [
+            (
+                "livemode:\n  dracut_network: a\n  dracut_network: b\n",
+                "a.yaml:3: livemode.dracut_network: stands twice in this file",
+            ),
+            (
+                "livemode: {}\nlivemode: {}\n",
+                "a.yaml:2: the section livemode stands twice in this file",
+            ),
+            ("livemode: [a]", "a.yaml: livemode: expected a mapping of options, found a list"),
+            ("- a", "a.yaml: expected a mapping of sections, found a list"),
+            ("word", "a.yaml: expected a mapping of sections, found the string 'word'"),
+            (
+                "livemode: {1: x}",
+                "a.yaml:1: livemode: expected the name of an option, found the number 1",
+            ),
+            (
+                "livemode:\n  squashfs_image_path:\n",
+                "a.yaml:2: livemode.squashfs_image_path: expected a string, found nothing (null)",
+            ),
+            (
+                "livemode: {additional_packages: vim}",
+                "a.yaml:1: livemode.additional_packages: expected a list of strings, found the string 'vim'",
+            ),
+            (
+                "livemode: {aditional_packages: []}",
+                "a.yaml:1: livemode.aditional_packages: unknown option; the nearest known one is additional_packages",
+            ),
+            (
+                "livemode: {dracut_network: 2001-01-01}",
+                "a.yaml:1: livemode.dracut_network: expected a string, found the date 2001-01-01; put it into quotes",
+            ),
+        ] {
+            assert_eq!(read(&[text]).faults, [fault], "{text}");
+        }
+        assert_eq!(read(&["livemode:\n"]).faults, Vec::<String>::new());
+    }
+
+    #[test]
+    fn anchors_and_merge_keys_work() {
+        let merged = read(&[
+            "site: &site {setup_network_manager: yes, setup_passwordless_root: yes}\nlivemode:\n  <<: *site\n  setup_passwordless_root: no\n",
+        ]);
+        assert_eq!(merged.faults, Vec::<String>::new());
+        assert!(merged.config.setup_network_manager && !merged.config.setup_passwordless_root);
     }
 }

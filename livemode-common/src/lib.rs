@@ -13,3 +13,4 @@ pub mod loopback;
 pub mod mount;
 pub mod mountinfo;
 pub mod sysroot;
+pub mod yaml11;

@@ -88,7 +88,10 @@ enum Loader {
 pub(crate) fn run() -> Result<()> {
     let Cli { shared, command } = Cli::parse();
     let root = SysRoot::new(std::path::absolute(&shared.root)?);
-    let load = || config::load(&shared.config_dir.clone().unwrap_or_else(|| root.at(CONFIG_DIR)));
+    let load = || {
+        let dir = shared.config_dir.clone().unwrap_or_else(|| root.at(CONFIG_DIR));
+        config::load(&dir, &root)
+    };
     let prepare = |userspace: &Userspace| -> Result<plan::BuildPlan> {
         let loaded = load()?;
         if !userspace.output.json {

@@ -5,5 +5,6 @@ pub mod container;
 pub mod disk;
 pub mod golden;
 pub mod source;
+pub mod subject;
 pub mod testbed;
 pub mod vm;

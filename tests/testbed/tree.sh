@@ -9,7 +9,8 @@ common=systemd,systemd-sysv,udev,kmod,login,passwd,mount,e2fsprogs,procps,linux-
 case $kind in
     container)
         packages=$common,dbus,libpam-systemd,iproute2,dracut,systemd-container,strace,squashfs-tools,zstd,less
-        packages=$packages,xfsprogs,lvm2,openssh-client,dracut-network,dracut-live
+        packages=$packages,xfsprogs,btrfs-progs,lvm2,dracut-network,dracut-live,curl,ca-certificates,xz-utils
+        packages=$packages,network-manager,openssh-server
         repository=target
         ;;
     source)

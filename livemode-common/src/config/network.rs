@@ -1,0 +1,202 @@
+//! dracut's network arguments, as dracut.cmdline(7) of 057 to 106 lists them under "Network".
+use std::net::IpAddr;
+
+/// How an interface gets its addresses, in `ip=`.
+const METHODS: [&str; 11] = [
+    "none",
+    "off",
+    "dhcp",
+    "on",
+    "any",
+    "dhcp6",
+    "auto6",
+    "either6",
+    "link6",
+    "ibft",
+    "link-local",
+];
+/// `ip=` alone takes one more.
+const SINGLE: &str = "single-dhcp";
+/// Which method stands at this place of `ip=CLIENT:PEER:GATEWAY:NETMASK:HOSTNAME:INTERFACE:METHOD…`.
+const METHOD_FIELD: usize = 6;
+
+/// Arguments with a value of their own form.
+const WITH_VALUE: [&str; 20] = [
+    "ifname",
+    "rd.route",
+    "bootdev",
+    "BOOTIF",
+    "rd.bootif",
+    "rd.peerdns",
+    "rd.neednet",
+    "biosdevname",
+    "vlan",
+    "bond",
+    "team",
+    "bridge",
+    "rd.ethtool",
+    "rd.znet",
+    "rd.znet_ifname",
+    "rd.iscsi.ibft",
+    "net.ifnames",
+    "net.naming-scheme",
+    "proxy",
+    "rd.noverifyssl",
+];
+/// Those that may stand alone.
+const FLAGS: [&str; 6] = [
+    "bond",
+    "bridge",
+    "rd.neednet",
+    "rd.bootif",
+    "rd.noverifyssl",
+    "rd.iscsi.ibft",
+];
+const PREFIX: &str = "rd.net.";
+
+/// An error for a word that is no network argument, or none that dracut could read.
+pub(super) fn check(word: &str) -> Result<(), String> {
+    let (key, value) = match word.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (word, None),
+    };
+    let shown = word.escape_debug();
+    let sound = match (key, value) {
+        ("ip", Some(value)) => is_ip(value),
+        ("nameserver", Some(value)) => is_address(value),
+        (key, Some(value)) if WITH_VALUE.contains(&key) || key.starts_with(PREFIX) => !value.is_empty(),
+        (key, None) if FLAGS.contains(&key) => true,
+        (key, _)
+            if WITH_VALUE.contains(&key) || matches!(key, "ip" | "nameserver") || key.starts_with(PREFIX) =>
+        {
+            false
+        }
+        _ => {
+            return Err(format!(
+                "'{shown}' is no network argument of dracut; see dracut.cmdline(7), Network"
+            ))
+        }
+    };
+    if sound {
+        return Ok(());
+    }
+    Err(format!(
+        "'{shown}' is not complete or not in the form of dracut.cmdline(7)"
+    ))
+}
+
+fn is_method(word: &str) -> bool {
+    // Several may be joined (dracut 057): dhcp,dhcp6.
+    word.split(',').all(|method| METHODS.contains(&method))
+}
+
+/// The forms: a method; an interface and a method, with MTU and MAC; the kernel's with up to nine fields.
+fn is_ip(value: &str) -> bool {
+    let Some(fields) = fields(value) else {
+        return false;
+    };
+    let interface_first = !fields[0].is_empty() && !is_address(fields[0]);
+    match fields.get(1) {
+        None => is_method(fields[0]) || fields[0] == SINGLE,
+        Some(method) if interface_first => is_method(method),
+        Some(_) => {
+            let mut addresses = fields.iter().take(3);
+            let method = fields.get(METHOD_FIELD);
+            addresses.all(|a| a.is_empty() || is_address(a))
+                && method.is_some_and(|m| m.is_empty() || is_method(m))
+        }
+    }
+}
+
+/// At the colons that stand outside of brackets (IPv6 addresses stand inside).
+fn fields(value: &str) -> Option<Vec<&str>> {
+    let (mut fields, mut start, mut inside) = (Vec::new(), 0, false);
+    for (i, c) in value.char_indices() {
+        match c {
+            '[' if !inside => inside = true,
+            ']' if inside => inside = false,
+            '[' | ']' => return None,
+            ':' if !inside => {
+                fields.push(&value[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    fields.push(&value[start..]);
+    (!inside && !value.is_empty()).then_some(fields)
+}
+
+fn is_address(text: &str) -> bool {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dracuts_own_examples_are_taken() {
+        for word in [
+            "ip=dhcp",
+            "ip=single-dhcp",
+            "ip=ens3:dhcp",
+            "ip=ens3:dhcp:1500:52:54:00:12:34:56",
+            "ip=192.168.0.10::192.168.0.1:255.255.255.0:host:eth0:none",
+            "ip=192.168.0.10::192.168.0.1:24::eth0:off:9000",
+            "ip=[2001:db8::2]::[2001:db8::1]:64:host:eth0:none",
+            "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none:8.8.8.8:8.8.4.4",
+            "ip=::::host:eth0:dhcp,dhcp6",
+            "nameserver=8.8.8.8",
+            "nameserver=[2001:db8::53]",
+            "rd.route=192.168.200.0/24:192.168.100.222:ens10",
+            "ifname=eth0:52:54:00:12:34:56",
+            "bond=bond0:em1,em2:mode=active-backup",
+            "bond",
+            "vlan=vlan5:eth0",
+            "bridge=br0:eth0",
+            "team=team0:eth0,eth1",
+            "rd.neednet=1",
+            "rd.net.timeout.dhcp=30",
+            "BOOTIF=01-52-54-00-12-34-56",
+            "net.ifnames=0",
+        ] {
+            assert_eq!(check(word), Ok(()), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for word in [
+            "init=/bin/sh",
+            "dhcp",
+            "ip",
+            "root=live:x",
+            "rd.shell",
+            "ipx=dhcp",
+            "systemd.unit=x",
+        ] {
+            assert!(check(word).is_err(), "{word}");
+        }
+        for word in [
+            "ip=",
+            "ip=maybe",
+            "ip=eth0",
+            "ip=192.168.0.10",
+            "ip=192.168.0.10:dhcp",
+            "ip=192.168.0.300::1.1.1.1:24::eth0:none",
+            "ip=[2001:db8::2::1:24::eth0:none",
+            "ip=10.0.0.1::10.0.0.2:24::eth0:perhaps",
+            "nameserver=",
+            "nameserver=host",
+            "bond=",
+            "vlan",
+        ] {
+            assert!(check(word).unwrap_err().contains("not complete"), "{word}");
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! YAML as PyYAML's safe loader reads it: YAML 1.1's scalars and merge keys, on top of serde_yaml's parser, which by
+//! itself resolves by YAML 1.2. What PyYAML accepts silently, a key twice, is kept for the caller to judge. Of
+//! explicit tags only `!!str` is known.
+use std::fmt;
+
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Line in the text, from 1, where the parser knows it: not for mappings, lists and block scalars.
+    pub line: Option<usize>,
+    /// The value.
+    pub value: Value,
+}
+
+/// What PyYAML makes of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer or a float, as it is written.
+    Number(String),
+    /// A date or a time, as it is written.
+    Timestamp(String),
+    /// A string.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping: its own entries in their order, doubles and all, then those merged in by `<<` that it has not itself.
+    Map(Vec<(Node, Node)>),
+    /// What has no meaning here: an explicit tag, or a plain `=`, which a safe loader refuses.
+    Refused(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("nothing (null)"),
+            Self::Bool(b) => write!(f, "the boolean {b}"),
+            Self::Number(n) => write!(f, "the number {n}"),
+            Self::Timestamp(t) => write!(f, "the date {t}; put it into quotes"),
+            Self::Text(s) => write!(f, "the string '{}'", s.escape_debug()),
+            Self::List(_) => f.write_str("a list"),
+            Self::Map(_) => f.write_str("a mapping"),
+            Self::Refused(what) => f.write_str(what),
+        }
+    }
+}
+
+/// The one document of a text; `None` when there is nothing in it.
+///
+/// # Errors
+/// When it is not valid YAML, holds several documents, or is nested or repeats itself (aliases) without measure; the
+/// error names the line where the parser knows it.
+pub fn parse(text: &str) -> Result<Option<Node>, String> {
+    let shape: Shape = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
+    if matches!(shape, Shape::Nothing) {
+        return Ok(None);
+    }
+    let reader = Reader { text, shape: &shape };
+    let node = reader.deserialize(serde_yaml::Deserializer::from_str(text));
+    node.map(Some).map_err(|e| e.to_string())
+}
+
+/// The first look: what is a scalar, a list or a mapping. serde_yaml gives the letters of a scalar only to who asks for
+/// a string, and who asks must know that it is one.
+enum Shape {
+    Nothing,
+    Scalar,
+    Tagged(String),
+    List(Vec<Shape>),
+    Map(Vec<(Shape, Shape)>),
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML")
+    }
+
+    fn visit_none<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Nothing)
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Scalar)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        let mut shapes = Vec::new();
+        while let Some(shape) = list.next_element()? {
+            shapes.push(shape);
+        }
+        Ok(Shape::List(shapes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        let mut shapes = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            shapes.push(entry);
+        }
+        Ok(Shape::Map(shapes))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Shape, A::Error> {
+        let (tag, content) = tagged.variant::<String>()?;
+        content.newtype_variant::<IgnoredAny>()?;
+        Ok(Shape::Tagged(tag))
+    }
+}
+
+/// The second look: the letters of each scalar, and where they stand.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    text: &'a str,
+    shape: &'a Shape,
+}
+
+impl<'a> Reader<'a> {
+    fn of(self, shape: &'a Shape) -> Self {
+        Self { shape, ..self }
+    }
+
+    /// From letters that lie in the text itself.
+    fn in_place(self, letters: &str) -> Node {
+        // serde_yaml hands out the very bytes of the text; letters from elsewhere lie outside of it.
+        let offset = (letters.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
+        let (Some(before), Some(after)) = (
+            self.text.get(..offset),
+            self.text.get(offset.saturating_add(letters.len())..),
+        ) else {
+            return Node {
+                line: None,
+                value: Value::Text(letters.to_owned()),
+            };
+        };
+        let quote = ['"', '\'']
+            .into_iter()
+            .find(|&q| before.ends_with(q) && after.starts_with(q));
+        let before = quote.map_or(before, |q| before.strip_suffix(q).unwrap_or(before));
+        let value = match (tag(before), quote) {
+            (Some("!!str" | "!"), _) => Value::Text(letters.to_owned()),
+            (Some("!!bool"), _) => boolean(letters).map_or_else(
+                || Value::Refused(format!("'{letters}' tagged !!bool")),
+                Value::Bool,
+            ),
+            (Some(tag), _) => Value::Refused(format!("the tag {tag}")),
+            (None, Some(_)) => Value::Text(letters.to_owned()),
+            (None, None) => plain(letters),
+        };
+        Node {
+            line: Some(before.matches('\n').count() + 1),
+            value,
+        }
+    }
+}
+
+/// The tag among the properties (tag and anchor) that end a text.
+fn tag(before: &str) -> Option<&str> {
+    let words = before
+        .split_whitespace()
+        .rev()
+        .map(|word| word.trim_start_matches(['[', '{', ',']));
+    words
+        .take_while(|word| word.starts_with(['!', '&']))
+        .find(|word| word.starts_with('!'))
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        match self.shape {
+            Shape::Scalar => deserializer.deserialize_str(self),
+            Shape::List(_) => deserializer.deserialize_seq(self),
+            Shape::Map(_) => deserializer.deserialize_map(self),
+            Shape::Tagged(tag) => {
+                deserializer.deserialize_ignored_any(IgnoredAny)?;
+                Ok(Node {
+                    line: None,
+                    value: Value::Refused(format!("the tag !{tag}")),
+                })
+            }
+            Shape::Nothing => Err(D::Error::custom("nothing where something was")),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the same document as at the first look")
+    }
+
+    fn visit_borrowed_str<E>(self, letters: &'de str) -> Result<Node, E> {
+        Ok(self.in_place(letters))
+    }
+
+    /// With escapes, over several lines or in a block: no such scalar is anything but a string.
+    fn visit_str<E>(self, letters: &str) -> Result<Node, E> {
+        Ok(Node {
+            line: None,
+            value: Value::Text(letters.to_owned()),
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let Shape::List(shapes) = self.shape else {
+            return Err(A::Error::custom("a list where none was"));
+        };
+        let mut nodes = Vec::new();
+        for shape in shapes {
+            nodes.extend(list.next_element_seed(self.of(shape))?);
+        }
+        Ok(Node {
+            line: None,
+            value: Value::List(nodes),
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let Shape::Map(shapes) = self.shape else {
+            return Err(A::Error::custom("a mapping where none was"));
+        };
+        let (mut own, mut merged) = (Vec::new(), Vec::new());
+        for (key, value) in shapes {
+            let Some(key) = map.next_key_seed(self.of(key))? else {
+                break;
+            };
+            let value = map.next_value_seed(self.of(value))?;
+            if key.value == Value::Refused(MERGE.into()) {
+                merged.extend(merge(value.value).map_err(A::Error::custom)?);
+            } else {
+                own.push((key, value));
+            }
+        }
+        for (key, value) in merged {
+            if !own.iter().any(|(k, _): &(Node, Node)| k.value == key.value) {
+                own.push((key, value));
+            }
+        }
+        Ok(Node {
+            line: None,
+            value: Value::Map(own),
+        })
+    }
+}
+
+/// A plain `<<`: only as a key it means something.
+const MERGE: &str = "a plain <<";
+
+/// What is merged in: the entries of a mapping, or of a list of mappings, in which the earlier one wins.
+fn merge(value: Value) -> Result<Vec<(Node, Node)>, String> {
+    match value {
+        Value::Map(entries) => Ok(entries),
+        Value::List(nodes) => {
+            let mut all = Vec::new();
+            for node in nodes {
+                match node.value {
+                    Value::Map(entries) => all.extend(entries),
+                    other => return Err(format!("<<: expected a list of mappings, found {other} in it")),
+                }
+            }
+            Ok(all)
+        }
+        other => Err(format!(
+            "<<: expected a mapping or a list of mappings, found {other}"
+        )),
+    }
+}
+
+/// A scalar without quotes, by the implicit resolvers of PyYAML 6.0 (yaml/resolver.py).
+fn plain(word: &str) -> Value {
+    match word {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "<<" => return Value::Refused(MERGE.into()),
+        "=" => return Value::Refused("a plain =".into()),
+        _ => {}
+    }
+    if let Some(value) = boolean(word) {
+        Value::Bool(value)
+    } else if is_int(word) || is_float(word) {
+        Value::Number(word.to_owned())
+    } else if is_timestamp(word) {
+        Value::Timestamp(word.to_owned())
+    } else {
+        Value::Text(word.to_owned())
+    }
+}
+
+fn boolean(word: &str) -> Option<bool> {
+    match word {
+        "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Some(true),
+        "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
+fn unsigned(word: &str) -> &str {
+    word.strip_prefix(['-', '+']).unwrap_or(word)
+}
+
+fn all(word: &str, of: impl Fn(u8) -> bool) -> bool {
+    !word.is_empty() && word.bytes().all(of)
+}
+
+fn digits_(word: &str) -> bool {
+    word.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+}
+
+fn starts_with_digit(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn is_int(word: &str) -> bool {
+    let n = unsigned(word);
+    if let Some(bits) = n.strip_prefix("0b") {
+        return all(bits, |b| matches!(b, b'0' | b'1' | b'_'));
+    }
+    if let Some(hex) = n.strip_prefix("0x") {
+        return all(hex, |b| b.is_ascii_hexdigit() || b == b'_');
+    }
+    if let Some(octal) = n.strip_prefix('0') {
+        return octal.bytes().all(|b| matches!(b, b'0'..=b'7' | b'_'));
+    }
+    match n.split_once(':') {
+        None => starts_with_digit(n) && digits_(n),
+        Some((first, rest)) => starts_with_digit(first) && digits_(first) && is_base_60(rest),
+    }
+}
+
+/// `(?::[0-5]?[0-9])+` without its first colon.
+fn is_base_60(rest: &str) -> bool {
+    rest.split(':').all(|part| match part.as_bytes() {
+        [d] => d.is_ascii_digit(),
+        [b'0'..=b'5', d] => d.is_ascii_digit(),
+        _ => false,
+    })
+}
+
+fn is_float(word: &str) -> bool {
+    let n = unsigned(word);
+    if matches!(n, ".inf" | ".Inf" | ".INF") || matches!(word, ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    let Some((whole, fraction)) = n.split_once('.') else {
+        return false;
+    };
+    if let Some((first, rest)) = whole.split_once(':') {
+        return starts_with_digit(first) && digits_(first) && is_base_60(rest) && digits_(fraction);
+    }
+    let (fraction, exponent) = match fraction.split_once(['e', 'E']) {
+        Some((fraction, exponent)) => (fraction, Some(exponent)),
+        None => (fraction, None),
+    };
+    let exponent = exponent.is_none_or(|e| {
+        e.strip_prefix(['-', '+'])
+            .is_some_and(|e| all(e, |b| b.is_ascii_digit()))
+    });
+    let mantissa = if whole.is_empty() {
+        // Without a sign: `[-+]?` is not in this branch of the resolver.
+        n.len() == word.len() && starts_with_digit(fraction) && digits_(fraction)
+    } else {
+        starts_with_digit(whole) && digits_(whole) && digits_(fraction)
+    };
+    mantissa && exponent
+}
+
+fn is_timestamp(word: &str) -> bool {
+    let day = word.get(..10).unwrap_or_default().as_bytes();
+    let is_day = |pattern: &[u8], text: &[u8]| {
+        pattern.len() == text.len()
+            && pattern
+                .iter()
+                .zip(text)
+                .all(|(p, b)| if *p == b'd' { b.is_ascii_digit() } else { p == b })
+    };
+    if word.len() == 10 {
+        return is_day(b"dddd-dd-dd", day);
+    }
+    // `dddd-d?d-d?d`, a T or blanks, `d?d:dd:dd`, and a fraction and a zone, which take what is left.
+    let Some((date, time)) = word.split_once(['T', 't', ' ', '\t']) else {
+        return false;
+    };
+    let time = time.trim_start_matches([' ', '\t']);
+    let date = ["dddd-d-d", "dddd-d-dd", "dddd-dd-d", "dddd-dd-dd"]
+        .iter()
+        .any(|p| is_day(p.as_bytes(), date.as_bytes()));
+    let clock = |pattern: &str| {
+        time.get(..pattern.len())
+            .is_some_and(|t| is_day(pattern.as_bytes(), t.as_bytes()))
+    };
+    let rest = match (clock("dd:dd:dd"), clock("d:dd:dd")) {
+        (true, _) => time.get(8..),
+        (_, true) => time.get(7..),
+        _ => None,
+    };
+    let Some(rest) = rest.filter(|_| date) else {
+        return false;
+    };
+    let rest = rest
+        .strip_prefix('.')
+        .map_or(rest, |f| f.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let zone = rest.trim_start_matches([' ', '\t']);
+    rest.is_empty()
+        || zone == "Z"
+        || zone.strip_prefix(['-', '+']).is_some_and(|z| {
+            ["d", "dd", "d:dd", "dd:dd"]
+                .iter()
+                .any(|p| is_day(p.as_bytes(), z.as_bytes()))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What PyYAML 6.0.2's safe_load made of each word, by itself as a value: generated with it, on CPython 3.11.
+    const SCALARS: &str = include_str!("../fixtures/pyyaml-scalars.txt");
+
+    #[test]
+    fn a_scalar_is_what_pyyaml_makes_of_it() {
+        let (mut count, mut wrong) = (0, Vec::new());
+        for line in SCALARS.lines().filter(|l| !l.starts_with('#')) {
+            let (kind, word) = line.split_once('\t').unwrap();
+            let parsed = parse(&format!("key: {word}\n"));
+            let found = match &parsed {
+                Ok(Some(Node {
+                    value: Value::Map(entries),
+                    ..
+                })) => match &entries[0].1.value {
+                    Value::Null => "NoneType",
+                    Value::Bool(true) => "True",
+                    Value::Bool(false) => "False",
+                    Value::Number(_) => "number",
+                    Value::Timestamp(_) => "date",
+                    Value::Text(_) => "str",
+                    Value::List(_) => "list",
+                    Value::Map(_) => "dict",
+                    Value::Refused(_) => "error",
+                },
+                Ok(_) => "other",
+                Err(_) => "error",
+            };
+            if found != kind {
+                wrong.push(format!("{word}: {kind} for PyYAML, {found} here: {parsed:?}"));
+            }
+            count += 1;
+        }
+        assert_eq!(wrong, Vec::<String>::new());
+        assert!(count > 100, "{count} scalars");
+    }
+
+    fn text(text: &str, line: usize) -> Node {
+        Node {
+            line: Some(line),
+            value: Value::Text(text.into()),
+        }
+    }
+
+    #[test]
+    fn a_merge_gives_what_the_mapping_has_not_itself() {
+        let document = "base: &b {k: base, other: base}\nmore: &m {k: more, last: more}\nown:\n  k: own\n  <<: [*b, *m]\n";
+        let Some(Node {
+            value: Value::Map(top),
+            ..
+        }) = parse(document).unwrap()
+        else {
+            panic!("no mapping");
+        };
+        assert_eq!(
+            top[2].1.value,
+            Value::Map(vec![
+                (text("k", 4), text("own", 4)),
+                (text("other", 1), text("base", 1)),
+                (text("last", 2), text("more", 2)),
+            ])
+        );
+        assert!(parse("a: {<<: word}")
+            .unwrap_err()
+            .contains("<<: expected a mapping"));
+    }
+
+    #[test]
+    fn nothing_is_nothing_and_doubles_are_kept() {
+        for nothing in ["", "# only this\n", "\n\n"] {
+            assert_eq!(parse(nothing), Ok(None));
+        }
+        assert_eq!(
+            parse("a: 'x'\na: \"y\"\n").unwrap().unwrap().value,
+            Value::Map(vec![(text("a", 1), text("x", 1)), (text("a", 2), text("y", 2))])
+        );
+    }
+
+    #[test]
+    fn what_explodes_or_is_no_single_document_is_an_error() {
+        let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for i in 1..9 {
+            laughs += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(", "));
+        }
+        for bad in [
+            laughs,
+            "[".repeat(10_000),
+            "a: 1\n--- \nb: 2\n".into(),
+            "a: *nobody".into(),
+        ] {
+            assert!(parse(&bad).is_err(), "{}", &bad[..10]);
+        }
+    }
+}
