@@ -19,7 +19,7 @@ demo: build
 check: build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- --deny warnings
-	shellcheck tests/testbed/*.sh livemode-boot/dracut/90livemode/*.sh livemode-prep/image/upgrade
+	shellcheck tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh livemode-prep/image/upgrade
 	$(CARGO) test --workspace
 
 # The same with the boots that take long.

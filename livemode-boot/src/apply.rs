@@ -1,8 +1,7 @@
-//! Carries the plan out: wait, mount the device, check the image, mount it, put an overlay over it.
+//! Carries the plan out: get the image, check it, mount it, put an overlay over it.
 use std::fs::{self, File};
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 use livemode_common::contract::{BootRecord, Phase, Step, BOOT_RECORD, SCHEMA};
@@ -13,12 +12,11 @@ use livemode_common::mount::{MountSpec, MountStack};
 use sys_mount::MountFlags;
 
 use crate::console::{say, Level};
+use crate::device::{self, is_block_device, uptime_s};
+use crate::fetch;
 use crate::params::Check;
-use crate::plan::MountPlan;
+use crate::plan::{Disk, Fetch, MountPlan, Source};
 
-const POLL: Duration = Duration::from_millis(100);
-/// Time for the block layer to show a device whose link udev has just made.
-const MOUNT_TRIES: u32 = 3;
 /// Where the squashfs superblock has its magic and its compression id
 /// (Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h).
 const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
@@ -42,12 +40,37 @@ impl Clock {
     }
 }
 
-/// An error unless the device is there or its deadline has passed.
-pub(crate) fn settled(plan: &MountPlan) -> Result<()> {
-    if plan.device.as_deref().is_none_or(is_block_device) || uptime_s()? >= plan.deadline_s {
+/// The image, open, as large as it must be and with the right digest; what it lies on is mounted.
+struct Image {
+    file: File,
+    size: u64,
+    /// What it was found to have; absent when the check was off.
+    sha256: Option<String>,
+    /// Of the device, or the URL.
+    from: String,
+    path: String,
+    mounts: MountStack,
+}
+
+/// An error unless dracut's initqueue may end: the image's device is there, or the image comes from a URL (dracut
+/// itself then waits for the network). At the deadline the other conditions of the queue, in `conditions`, go: a
+/// network that never comes must not keep the machine for ever.
+pub(crate) fn settled(plan: &MountPlan, conditions: Option<&Path>) -> Result<()> {
+    if uptime_s()? >= plan.deadline_s {
+        for entry in conditions.into_iter().flat_map(fs::read_dir).flatten() {
+            let path = entry?.path();
+            say(
+                Level::Warning,
+                &format!("no longer waiting for {}", path.display()),
+            );
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
         return Ok(());
     }
-    bail!("waiting for {}", plan.reference)
+    match plan.sources.first() {
+        Some(Source::Disk(disk)) if !is_block_device(&disk.device) => bail!("waiting for {}", disk.reference),
+        _ => Ok(()),
+    }
 }
 
 /// Mounts the image at the plan's sysroot and records how long each step took. What was mounted before an
@@ -57,58 +80,113 @@ pub(crate) fn mount(plan: &MountPlan) -> Result<()> {
         last: Instant::now(),
         steps: Vec::new(),
     };
-    let mut mounts = MountStack::default();
-
-    let device = wait(plan)?;
-    clock.done("wait for the device");
-
-    mount_device(plan, &device, &mut mounts)?;
-    clock.done("mount the device");
-
-    let (file, size) = open_image(plan)?;
-    let sha256 = check_digest(plan, &file)?;
-    if sha256.is_some() {
-        clock.done("check the digest");
-    }
-
-    mount_image(plan, &file, &mut mounts)?;
+    let mut image = obtain(plan, &mut clock)?;
+    mount_image(plan, &image.file, &mut image.mounts)?;
     clock.done("mount the image");
 
-    mount_overlay(plan, &mut mounts)?;
+    mount_overlay(plan, &mut image.mounts)?;
     clock.done("mount the overlay");
 
     let total: u64 = clock.steps.iter().map(|s| s.ms).sum();
     let record = BootRecord {
         schema: SCHEMA,
-        device: device.display().to_string(),
-        image: format!("/{}", plan.path.display()),
-        size,
-        sha256,
+        device: image.from,
+        image: image.path,
+        size: image.size,
+        sha256: image.sha256,
         steps: clock.steps,
     };
     fsio::atomic_write(Path::new(BOOT_RECORD), &to_json(&record)?, 0o644)?;
-    mounts.keep();
+    image.mounts.keep();
+    let (path, from) = (&record.image, &record.device);
     say(
         Level::Info,
-        &format!(
-            "{} of {} is mounted as root ({total} ms)",
-            record.image, plan.reference
-        ),
+        &format!("{path} of {from} is mounted as root ({total} ms)"),
     );
     Ok(())
+}
+
+/// From the first source that has it.
+fn obtain(plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
+    let mut faults = Vec::new();
+    for source in &plan.sources {
+        if let Some(fault) = faults.last() {
+            say(Level::Warning, &format!("{fault}; taking the local image"));
+        }
+        let image = match source {
+            Source::Url(url) => from_url(url, plan, clock),
+            Source::Disk(disk) => from_disk(disk, plan, clock),
+        };
+        match image {
+            Ok(image) => return Ok(image),
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    bail!("{}", faults.join("; and "))
+}
+
+fn from_disk(disk: &Disk, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
+    let mut mounts = MountStack::default();
+    let device = device::wait(disk)?;
+    clock.done("wait for the device");
+
+    device::mount(&device, &disk.mount, &mut mounts)?;
+    clock.done("mount the device");
+
+    let (file, size) = device::open_image(disk, plan.size_bytes)?;
+    let sha256 = match &plan.check {
+        Check::Off(warning) => {
+            say(Level::Warning, warning);
+            None
+        }
+        Check::Sha256(expected) => {
+            let (found, _) = fsio::sha256(&file, |_| ()).context("reading the image")?;
+            if found != *expected {
+                let named = disk.named();
+                bail!("the image {named} has the wrong digest: sha256 {found} in place of {expected}");
+            }
+            clock.done("check the digest");
+            Some(found)
+        }
+    };
+    Ok(Image {
+        file,
+        size,
+        sha256,
+        from: device.display().to_string(),
+        path: format!("/{}", disk.path.display()),
+        mounts,
+    })
+}
+
+fn from_url(url: &Fetch, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
+    let mut mounts = MountStack::default();
+    if let Check::Off(warning) = &plan.check {
+        say(Level::Warning, warning);
+    }
+    let fetched = fetch::fetch(url, plan.size_bytes, &plan.check, &mut mounts)?;
+    clock.done("fetch the image");
+    Ok(Image {
+        file: fetched.file,
+        size: fetched.size,
+        sha256: Some(fetched.sha256).filter(|_| matches!(plan.check, Check::Sha256(_))),
+        from: url.shown.clone(),
+        path: url.file().display().to_string(),
+        mounts,
+    })
 }
 
 /// Puts a refusal into the source system's journal, where the plan says that it lies on the image's device; gives
 /// whether it did.
 pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
-    let (Some(device), Some(dir)) = (&plan.device, &plan.state_dir) else {
+    let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
         return Ok(false);
     };
-    if !is_block_device(device) {
+    if !is_block_device(&disk.device) {
         return Ok(false);
     }
     let mut mounts = MountStack::default();
-    mount_device(plan, device, &mut mounts)?;
+    device::mount(&disk.device, &disk.mount, &mut mounts)?;
     let journal = Journal::in_dir(dir);
     // Only what `build` has begun: no other disk is written to.
     let Some(state) = journal.state()? else {
@@ -118,116 +196,6 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
     journal.record(Phase::Failed, state.attempt, &message, None)?;
     mounts.unmount()?;
     Ok(true)
-}
-
-fn wait(plan: &MountPlan) -> Result<PathBuf> {
-    let Some(device) = &plan.device else {
-        bail!(
-            "{}: loading the image from a URL is not supported by this version",
-            plan.reference
-        )
-    };
-    if !is_block_device(device) {
-        say(Level::Info, &format!("waiting for {}", device.display()));
-    }
-    while !is_block_device(device) {
-        if uptime_s()? >= plan.deadline_s {
-            let s = plan.deadline_s;
-            bail!(
-                "the device {} did not appear within {s} s of boot",
-                plan.reference
-            );
-        }
-        std::thread::sleep(POLL);
-    }
-    device
-        .canonicalize()
-        .with_context(|| format!("following {}", device.display()))
-}
-
-/// Read-write, for the live system mounts the same superblock again, as part of the source system.
-fn mount_device(plan: &MountPlan, device: &Path, mounts: &mut MountStack) -> Result<()> {
-    create_dir(&plan.device_mount)?;
-    let fstypes = candidate_fstypes(&fs::read_to_string("/proc/filesystems")?);
-    let mut last = None;
-    for attempt in 1..=MOUNT_TRIES {
-        for fstype in &fstypes {
-            match mounts.mount(&MountSpec::new(device, &plan.device_mount, fstype, "")) {
-                Ok(()) => return Ok(()),
-                // EINVAL: no such superblock. The reason of the one type that knew it is worth telling.
-                Err(e) if is_errno(&e, nix::errno::Errno::EINVAL) => {}
-                Err(e) => last = Some(e),
-            }
-        }
-        if attempt < MOUNT_TRIES {
-            std::thread::sleep(POLL);
-        }
-    }
-    match last {
-        Some(error) => Err(error),
-        None => bail!(
-            "{} holds no file system that this initramfs can mount",
-            device.display()
-        ),
-    }
-}
-
-/// The file systems for block devices in an order that tells them apart: the modules the initramfs has for
-/// sources are tried even before they are loaded (mount(2) loads them by name), then all the kernel lists.
-fn candidate_fstypes(filesystems: &str) -> Vec<String> {
-    let mut types: Vec<String> = ["ext4", "xfs", "btrfs", "vfat"].map(str::to_owned).to_vec();
-    for line in filesystems.lines().filter(|l| !l.starts_with("nodev")) {
-        let name = line.trim().to_owned();
-        if !types.contains(&name) && !name.is_empty() {
-            types.push(name);
-        }
-    }
-    types
-}
-
-fn open_image(plan: &MountPlan) -> Result<(File, u64)> {
-    let path = plan.image_file();
-    let named = format!("/{} on {}", plan.path.display(), plan.reference);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!("the image {named} is missing"),
-        Err(e) => return Err(e).with_context(|| format!("opening the image {named}")),
-    };
-    let metadata = file
-        .metadata()
-        .with_context(|| format!("looking at the image {named}"))?;
-    if !metadata.is_file() {
-        bail!("the image {named} is no regular file");
-    }
-    let size = metadata.len();
-    match plan.size_bytes {
-        Some(expected) if size < expected => {
-            bail!("the image {named} is too short: {size} bytes of {expected}")
-        }
-        Some(expected) if size > expected => {
-            bail!("the image {named} is too long: {size} bytes in place of {expected}")
-        }
-        _ => Ok((file, size)),
-    }
-}
-
-fn check_digest(plan: &MountPlan, file: &File) -> Result<Option<String>> {
-    let expected = match &plan.check {
-        Check::Sha256(expected) => expected,
-        Check::Off(warning) => {
-            say(Level::Warning, warning);
-            return Ok(None);
-        }
-    };
-    let (found, _) = fsio::sha256(file, |_| ()).context("reading the image")?;
-    if found != *expected {
-        bail!(
-            "the image /{} on {} has the wrong digest: sha256 {found} in place of {expected}",
-            plan.path.display(),
-            plan.reference
-        );
-    }
-    Ok(Some(found))
 }
 
 fn mount_image(plan: &MountPlan, file: &File, mounts: &mut MountStack) -> Result<()> {
@@ -284,36 +252,4 @@ fn mount_overlay(plan: &MountPlan, mounts: &mut MountStack) -> Result<()> {
 
 fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))
-}
-
-fn is_block_device(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device())
-}
-
-fn uptime_s() -> Result<u64> {
-    let text = fs::read_to_string("/proc/uptime").context("reading /proc/uptime")?;
-    let seconds = text.split(['.', ' ']).next().and_then(|s| s.parse().ok());
-    seconds.context("reading /proc/uptime")
-}
-
-fn is_errno(error: &anyhow::Error, errno: nix::errno::Errno) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.raw_os_error() == Some(errno as i32))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn block_file_systems_are_tried_in_order_without_virtual_ones() {
-        let listed = "nodev\tproc\n\text3\n\tbtrfs\n\tsquashfs\n";
-        assert_eq!(
-            candidate_fstypes(listed),
-            ["ext4", "xfs", "btrfs", "vfat", "ext3", "squashfs"]
-        );
-    }
 }

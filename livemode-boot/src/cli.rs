@@ -40,6 +40,9 @@ enum Command {
     /// Exit with 0 when the image's device is there or its deadline has passed; for dracut's initqueue
     #[command(hide = true)]
     Settled {
+        /// The queue's conditions; past the deadline they are removed
+        #[arg(long, value_name = "DIR")]
+        conditions: Option<PathBuf>,
         #[command(flatten)]
         line: Line,
     },
@@ -77,12 +80,15 @@ pub(crate) fn run() -> Result<()> {
             }
             Ok(())
         }
-        Command::Settled { line } => {
+        Command::Settled { conditions, line } => {
             // A line that cannot be understood is told by `mount`, not waited for.
             let Ok(params) = BootParams::parse(&line.read()?) else {
                 return Ok(());
             };
-            apply::settled(&MountPlan::new(params, "/sysroot".as_ref()))
+            apply::settled(
+                &MountPlan::new(params, "/sysroot".as_ref()),
+                conditions.as_deref(),
+            )
         }
     }
 }

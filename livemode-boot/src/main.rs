@@ -2,6 +2,8 @@
 mod apply;
 mod cli;
 mod console;
+mod device;
+mod fetch;
 mod params;
 mod plan;
 mod wayback;

@@ -10,6 +10,8 @@ use serde::Serialize;
 /// after two thirds of it (120 s) dracut starts degraded arrays, which still may bring the device.
 const DEFAULT_TIMEOUT_S: u64 = 150;
 const DEFAULT_COUNTDOWN_S: u64 = 30;
+/// For a gigabyte over a slow line, with a server that restarts meanwhile.
+const DEFAULT_FETCH_TIMEOUT_S: u64 = 1800;
 /// Of the memory, as tmpfs(5) reads it: the rest stays for dnf and leapp.
 const DEFAULT_OVERLAY_SIZE: &str = "50%";
 /// What upstream and dmsquash-live take without rd.live.dir= and rd.live.squashimg=.
@@ -29,11 +31,16 @@ pub(crate) enum Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BootParams {
     pub(crate) image: ImageRef,
+    /// Where the image lies if `image` is a URL and cannot be had.
+    pub(crate) local: Option<ImageRef>,
     /// Below the device's root, without a leading slash.
     pub(crate) path: PathBuf,
     pub(crate) check: Check,
     pub(crate) size_bytes: Option<u64>,
     pub(crate) timeout_s: u64,
+    pub(crate) fetch_timeout_s: u64,
+    pub(crate) proxy: Option<String>,
+    pub(crate) any_certificate: bool,
     pub(crate) overlay_size: String,
     /// Where a refusal is recorded, below the device's root.
     pub(crate) state_dir: Option<PathBuf>,
@@ -75,10 +82,17 @@ impl BootParams {
         };
         Ok(Self {
             image,
+            local: local(&line)?,
             path,
             check,
             size_bytes: number(&line, karg::SIZE)?,
             timeout_s: number(&line, karg::TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT_S),
+            fetch_timeout_s: number(&line, karg::FETCH_TIMEOUT)?.unwrap_or(DEFAULT_FETCH_TIMEOUT_S),
+            proxy: line.last(karg::PROXY).map(str::to_owned),
+            any_certificate: line
+                .0
+                .iter()
+                .any(|w| w.key == karg::NO_VERIFY_SSL && w.value.as_deref() != Some("0")),
             overlay_size: overlay_size(&line)?,
             state_dir: state_dir.transpose()?,
         })
@@ -91,6 +105,14 @@ fn below(path: &Path) -> Option<PathBuf> {
     path.components()
         .all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
         .then(|| path.to_owned())
+}
+
+fn local(line: &Cmdline) -> Result<Option<ImageRef>, String> {
+    let reference = line.last(karg::LOCAL).map(|text| {
+        let device = ImageRef::parse(text).filter(|image| image.device().is_some());
+        device.ok_or_else(|| format!("{}={text}: expected UUID=…, LABEL=… or /dev/…", karg::LOCAL))
+    });
+    reference.transpose()
 }
 
 /// How long a refusal stays on the console, whatever else is wrong with the line.
@@ -153,7 +175,11 @@ mod tests {
                 path: "var/a b/i.img".into(),
                 check: Check::Sha256(DIGEST.into()),
                 size_bytes: Some(42),
+                local: None,
                 timeout_s: 150,
+                fetch_timeout_s: 1800,
+                proxy: None,
+                any_certificate: false,
                 overlay_size: "50%".into(),
                 state_dir: Some("var/lib/leapp/livemode".into()),
             })
@@ -197,6 +223,10 @@ mod tests {
             (
                 format!("{sound} rd.live.dir=/a/../.."),
                 "rd.live.dir=/a/../.. rd.live.squashimg=squashfs.img is no path of a file",
+            ),
+            (
+                format!("{sound} livemode.local=http://host/x"),
+                "livemode.local=http://host/x: expected UUID=…, LABEL=… or /dev/…",
             ),
             (
                 format!("{sound} livemode.state=../x"),

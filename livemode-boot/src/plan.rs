@@ -1,25 +1,21 @@
-//! From the parameters to what is waited for, checked and mounted. Pure.
+//! From the parameters to what is fetched or waited for, checked and mounted. Pure.
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use livemode_common::contract::{RUN_DEVICE, RUN_IMAGE, RUN_OVERLAY};
+use livemode_common::contract::{RUN_DEVICE, RUN_FETCHED, RUN_IMAGE, RUN_OVERLAY};
+use livemode_common::image_ref::ImageRef;
 use serde::Serialize;
 
 use crate::params::{BootParams, Check};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct MountPlan {
-    /// As the command line names it.
-    pub(crate) reference: String,
-    /// The node to wait for; absent when the image comes from a URL.
-    pub(crate) device: Option<PathBuf>,
-    /// Seconds after boot.
+    /// Where the image may come from; the next when one fails.
+    pub(crate) sources: Vec<Source>,
+    /// Seconds after boot: when dracut's initqueue ends, whatever else keeps it.
     pub(crate) deadline_s: u64,
-    /// The image below the device's root.
-    pub(crate) path: PathBuf,
     pub(crate) size_bytes: Option<u64>,
     pub(crate) check: Check,
-    pub(crate) device_mount: PathBuf,
     pub(crate) image_mount: PathBuf,
     pub(crate) overlay_mount: PathBuf,
     pub(crate) overlay_size: String,
@@ -28,27 +24,70 @@ pub(crate) struct MountPlan {
     pub(crate) state_dir: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Source {
+    Url(Fetch),
+    Disk(Disk),
+}
+
+/// An image on a server, which goes to RAM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fetch {
+    #[serde(skip)]
+    pub(crate) url: String,
+    /// The URL without user and password.
+    #[serde(rename = "url")]
+    pub(crate) shown: String,
+    /// Seconds it may take in all.
+    pub(crate) timeout_s: u64,
+    pub(crate) proxy: Option<String>,
+    pub(crate) any_certificate: bool,
+    /// Where the tmpfs for it is mounted.
+    pub(crate) mount: PathBuf,
+}
+
+/// An image on a file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Disk {
+    /// As the command line names it.
+    pub(crate) reference: String,
+    /// The node to wait for.
+    pub(crate) device: PathBuf,
+    /// Seconds after boot.
+    pub(crate) deadline_s: u64,
+    /// Where the device is mounted, read-write.
+    pub(crate) mount: PathBuf,
+    /// The image below the device's root.
+    pub(crate) path: PathBuf,
+}
+
 impl MountPlan {
     pub(crate) fn new(params: BootParams, sysroot: &Path) -> Self {
+        let images = [Some(&params.image), params.local.as_ref()];
         Self {
-            reference: params.image.to_string(),
-            device: params.image.device(),
+            sources: images
+                .into_iter()
+                .flatten()
+                .map(|image| source(image, &params))
+                .collect(),
             deadline_s: params.timeout_s,
-            path: params.path,
-            state_dir: params.state_dir.map(|dir| Path::new(RUN_DEVICE).join(dir)),
             size_bytes: params.size_bytes,
             check: params.check,
-            device_mount: RUN_DEVICE.into(),
             image_mount: RUN_IMAGE.into(),
             overlay_mount: RUN_OVERLAY.into(),
             overlay_size: params.overlay_size,
             sysroot: sysroot.to_owned(),
+            state_dir: params.state_dir.map(|dir| Path::new(RUN_DEVICE).join(dir)),
         }
     }
 
-    /// The image, once its device is mounted.
-    pub(crate) fn image_file(&self) -> PathBuf {
-        self.device_mount.join(&self.path)
+    /// The file system with the local image, if there is one.
+    pub(crate) fn disk(&self) -> Option<&Disk> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Disk(disk) => Some(disk),
+            Source::Url(_) => None,
+        })
     }
 
     pub(crate) fn upper(&self) -> PathBuf {
@@ -69,23 +108,77 @@ impl MountPlan {
     }
 }
 
+fn source(image: &ImageRef, params: &BootParams) -> Source {
+    match image.device() {
+        None => Source::Url(Fetch {
+            url: image.to_string(),
+            shown: image.shown(),
+            timeout_s: params.fetch_timeout_s,
+            proxy: params.proxy.clone(),
+            any_certificate: params.any_certificate,
+            mount: RUN_FETCHED.into(),
+        }),
+        Some(device) => Source::Disk(Disk {
+            reference: image.to_string(),
+            device,
+            deadline_s: params.timeout_s,
+            mount: RUN_DEVICE.into(),
+            path: params.path.clone(),
+        }),
+    }
+}
+
+impl Fetch {
+    pub(crate) fn file(&self) -> PathBuf {
+        self.mount.join("image")
+    }
+}
+
+impl Disk {
+    /// The image, once the device is mounted.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.mount.join(&self.path)
+    }
+
+    /// The image, for a person.
+    pub(crate) fn named(&self) -> String {
+        format!("/{} on {}", self.path.display(), self.reference)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(fetch) => writeln!(
+                f,
+                "fetch   {} into RAM at {}, within {} s",
+                fetch.shown,
+                fetch.file().display(),
+                fetch.timeout_s
+            ),
+            Self::Disk(disk) => {
+                let (device, deadline) = (disk.device.display(), disk.deadline_s);
+                writeln!(f, "wait    {device}, until {deadline} s after boot")?;
+                writeln!(f, "mount   {} read-write", disk.mount.display())?;
+                writeln!(f, "open    {}", disk.file().display())
+            }
+        }
+    }
+}
+
 impl fmt::Display for MountPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.device {
-            Some(device) => writeln!(
-                f,
-                "wait    {}, until {} s after boot",
-                device.display(),
-                self.deadline_s
-            )?,
-            None => writeln!(f, "fetch   {}", self.reference)?,
+        for (number, source) in self.sources.iter().enumerate() {
+            if number > 0 {
+                writeln!(f, "or, when that fails")?;
+            }
+            write!(f, "{source}")?;
         }
-        writeln!(f, "mount   {} read-write", self.device_mount.display())?;
         if let Some(size) = self.size_bytes {
-            writeln!(f, "check   {}: {size} bytes", self.image_file().display())?;
+            writeln!(f, "check   {size} bytes")?;
         }
         match &self.check {
-            Check::Sha256(hex) => writeln!(f, "check   {}: sha256 {hex}", self.image_file().display())?,
+            Check::Sha256(hex) => writeln!(f, "check   sha256 {hex}")?,
             Check::Off(warning) => writeln!(f, "warning {warning}")?,
         }
         writeln!(f, "mount   {} squashfs, read-only", self.image_mount.display())?;
@@ -107,24 +200,44 @@ impl fmt::Display for MountPlan {
 mod tests {
     use super::*;
 
+    fn shown(line: &str) -> String {
+        MountPlan::new(BootParams::parse(line).unwrap(), Path::new("/sysroot")).to_string()
+    }
+
     #[test]
     fn a_plan_reads_as_what_will_happen() {
         let line =
             "root=livemode:LABEL=data rd.live.dir=/img rd.live.squashimg=live.img livemode.digest=none \
                     livemode.size=7 livemode.timeout=20 livemode.state=/state";
-        let plan = MountPlan::new(BootParams::parse(line).unwrap(), Path::new("/sysroot"));
         assert_eq!(
-            plan.to_string(),
+            shown(line),
             "\
 wait    /dev/disk/by-label/data, until 20 s after boot
 mount   /run/livemode/device read-write
-check   /run/livemode/device/img/live.img: 7 bytes
+open    /run/livemode/device/img/live.img
+check   7 bytes
 warning livemode.digest=none: the image is used unchecked
 mount   /run/livemode/image squashfs, read-only
 mount   /run/livemode/overlay tmpfs, at most 50%
 mount   /sysroot overlay of the two
 record  a refusal in /run/livemode/device/state
 "
+        );
+    }
+
+    #[test]
+    fn a_url_comes_first_and_shows_no_password() {
+        let line = "root=livemode:https://me:secret@host/live.img livemode.local=UUID=1-2 rd.live.dir=/img \
+                    rd.live.squashimg=live.img livemode.digest=none livemode.fetch_timeout=60";
+        assert_eq!(
+            shown(line).lines().take(5).collect::<Vec<_>>(),
+            [
+                "fetch   https://host/live.img into RAM at /run/livemode/fetched/image, within 60 s",
+                "or, when that fails",
+                "wait    /dev/disk/by-uuid/1-2, until 150 s after boot",
+                "mount   /run/livemode/device read-write",
+                "open    /run/livemode/device/img/live.img",
+            ]
         );
     }
 }

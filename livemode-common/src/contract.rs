@@ -29,6 +29,8 @@ pub const LEAPP_FAILED_MARK: &str = "root/tmp_leapp_py3/.leapp_upgrade_failed";
 pub const RUN_DIR: &str = "/run/livemode";
 /// The file system that holds the image, in the live system.
 pub const RUN_DEVICE: &str = "/run/livemode/device";
+/// The image fetched from a URL, in RAM.
+pub const RUN_FETCHED: &str = "/run/livemode/fetched";
 /// The mounted squashfs, in the live system.
 pub const RUN_IMAGE: &str = "/run/livemode/image";
 /// The tmpfs that takes the live system's writes.
@@ -66,6 +68,14 @@ pub mod karg {
     pub const SIZE: &str = "livemode.size";
     /// Directory of our records on the image's file system, where they lie on that: a refusal is recorded there.
     pub const STATE_DIR: &str = "livemode.state";
+    /// With an image from a URL: the file system with the local image, which serves when the fetch fails.
+    pub const LOCAL: &str = "livemode.local";
+    /// Seconds that fetching the image may take in all, retries included.
+    pub const FETCH_TIMEOUT: &str = "livemode.fetch_timeout";
+    /// Proxy for curl(1) (dracut.cmdline(7)).
+    pub const PROXY: &str = "proxy";
+    /// Take any certificate (dracut.cmdline(7)).
+    pub const NO_VERIFY_SSL: &str = "rd.noverifyssl";
     /// Seconds after boot until which the image's device is waited for.
     pub const TIMEOUT: &str = "livemode.timeout";
     /// Seconds a refusal stays on the console before the way back is taken.

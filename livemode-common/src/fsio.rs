@@ -78,7 +78,7 @@ pub fn append(path: &Path, mode: u32) -> Result<File> {
 /// # Errors
 /// When reading fails.
 pub fn sha256(mut reader: impl Read, mut progress: impl FnMut(u64)) -> Result<(String, u64)> {
-    let mut hasher = Sha256::new();
+    let mut hasher = Sha256Writer::new(std::io::sink());
     let mut chunk = vec![0; HASH_CHUNK];
     let mut size = 0;
     loop {
@@ -88,18 +88,51 @@ pub fn sha256(mut reader: impl Read, mut progress: impl FnMut(u64)) -> Result<(S
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e.into()),
         };
-        hasher.update(&chunk[..n]);
+        hasher.write_all(&chunk[..n])?;
         size += n as u64;
         progress(size);
     }
-    Ok((
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-        size,
-    ))
+    Ok((hasher.sha256(), size))
+}
+
+/// Passes on what is written, and hashes it on its way.
+#[derive(Debug)]
+pub struct Sha256Writer<W> {
+    inner: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> Sha256Writer<W> {
+    /// For a writer that nothing was written to yet.
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+        }
+    }
+
+    /// SHA-256 of all that was written, in hex.
+    pub fn sha256(&self) -> String {
+        let digest = self.hasher.clone().finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The writer itself.
+    pub fn into_inner(self) -> W {
+        self.inner
+    }
+}
+
+impl<W: Write> Write for Sha256Writer<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// Seconds since the epoch.

@@ -33,6 +33,19 @@ impl ImageRef {
             .then(|| Self::Url(text.to_owned()))
     }
 
+    /// As it may be shown: without the user and password of a URL.
+    pub fn shown(&self) -> String {
+        let text = self.to_string();
+        let authority_end = |rest: &str| rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        match text.split_once("://") {
+            Some((scheme, rest)) if matches!(self, Self::Url(_)) => {
+                let host_at = rest[..authority_end(rest)].rfind('@').map_or(0, |at| at + 1);
+                format!("{scheme}://{}", &rest[host_at..])
+            }
+            _ => text,
+        }
+    }
+
     /// The device node that appears when the device is there (udev's persistent names).
     pub fn device(&self) -> Option<PathBuf> {
         match self {
@@ -84,6 +97,8 @@ mod tests {
             assert_eq!(parsed.to_string(), text);
             assert_eq!(parsed.device(), device.map(PathBuf::from));
         }
+        let secret = ImageRef::parse("ftp://user:pass@word@host:21/a@b").unwrap();
+        assert_eq!(secret.shown(), "ftp://host:21/a@b");
         for text in ["", "UUID=", "LABEL=", "nfs:host:/", "relative"] {
             assert_eq!(ImageRef::parse(text), None, "{text}");
         }

@@ -1,0 +1,144 @@
+//! The image on a file system: wait for its device, mount that, open the image.
+use std::fs::{self, File};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use livemode_common::mount::{MountSpec, MountStack};
+
+use crate::console::{say, Level};
+use crate::plan::Disk;
+
+const POLL: Duration = Duration::from_millis(100);
+/// Time for the block layer to show a device whose link udev has just made.
+const MOUNT_TRIES: u32 = 3;
+
+/// The device node behind the reference, once it is there.
+pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {
+    let device = &disk.device;
+    if !is_block_device(device) {
+        say(Level::Info, &format!("waiting for {}", device.display()));
+    }
+    while !is_block_device(device) {
+        if uptime_s()? >= disk.deadline_s {
+            let s = disk.deadline_s;
+            bail!(
+                "the device {} did not appear within {s} s of boot",
+                disk.reference
+            );
+        }
+        std::thread::sleep(POLL);
+    }
+    device
+        .canonicalize()
+        .with_context(|| format!("following {}", device.display()))
+}
+
+/// Read-write, for the live system mounts the same superblock again, as part of the source system.
+pub(crate) fn mount(device: &Path, target: &Path, mounts: &mut MountStack) -> Result<()> {
+    fs::create_dir_all(target).with_context(|| format!("creating {}", target.display()))?;
+    let fstypes = candidate_fstypes(&fs::read_to_string("/proc/filesystems")?);
+    let mut last = None;
+    for attempt in 1..=MOUNT_TRIES {
+        for fstype in &fstypes {
+            match mounts.mount(&MountSpec::new(device, target, fstype, options(fstype))) {
+                Ok(()) => return Ok(()),
+                // EINVAL: no such superblock. The reason of the one type that knew it is worth telling.
+                Err(e) if is_errno(&e, nix::errno::Errno::EINVAL) => {}
+                Err(e) => last = Some(e),
+            }
+        }
+        if attempt < MOUNT_TRIES {
+            std::thread::sleep(POLL);
+        }
+    }
+    match last {
+        Some(error) => Err(error),
+        None => bail!(
+            "{} holds no file system that this initramfs can mount",
+            device.display()
+        ),
+    }
+}
+
+/// Paths on a btrfs are named from its top level, whatever its default subvolume is (btrfs-subvolume(8)).
+fn options(fstype: &str) -> &'static str {
+    if fstype == "btrfs" {
+        "subvolid=5"
+    } else {
+        ""
+    }
+}
+
+/// The file systems for block devices in an order that tells them apart: the modules the initramfs has for
+/// sources are tried even before they are loaded (mount(2) loads them by name), then all the kernel lists.
+fn candidate_fstypes(filesystems: &str) -> Vec<String> {
+    let mut types: Vec<String> = ["ext4", "xfs", "btrfs", "vfat"].map(str::to_owned).to_vec();
+    for line in filesystems.lines().filter(|l| !l.starts_with("nodev")) {
+        let name = line.trim().to_owned();
+        if !types.contains(&name) && !name.is_empty() {
+            types.push(name);
+        }
+    }
+    types
+}
+
+/// The image and its size in bytes, which must be `expected`.
+pub(crate) fn open_image(disk: &Disk, expected: Option<u64>) -> Result<(File, u64)> {
+    let named = disk.named();
+    let file = match File::open(disk.file()) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!("the image {named} is missing"),
+        Err(e) => return Err(e).with_context(|| format!("opening the image {named}")),
+    };
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("looking at the image {named}"))?;
+    if !metadata.is_file() {
+        bail!("the image {named} is no regular file");
+    }
+    let size = metadata.len();
+    match expected {
+        Some(expected) if size < expected => {
+            bail!("the image {named} is too short: {size} bytes of {expected}")
+        }
+        Some(expected) if size > expected => {
+            bail!("the image {named} is too long: {size} bytes in place of {expected}")
+        }
+        _ => Ok((file, size)),
+    }
+}
+
+pub(crate) fn is_block_device(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device())
+}
+
+/// Seconds since boot.
+pub(crate) fn uptime_s() -> Result<u64> {
+    let text = fs::read_to_string("/proc/uptime").context("reading /proc/uptime")?;
+    let seconds = text.split(['.', ' ']).next().and_then(|s| s.parse().ok());
+    seconds.context("reading /proc/uptime")
+}
+
+fn is_errno(error: &anyhow::Error, errno: nix::errno::Errno) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.raw_os_error() == Some(errno as i32))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_file_systems_are_tried_in_order_without_virtual_ones() {
+        let listed = "nodev\tproc\n\text3\n\tbtrfs\n\tsquashfs\n";
+        assert_eq!(
+            candidate_fstypes(listed),
+            ["ext4", "xfs", "btrfs", "vfat", "ext3", "squashfs"]
+        );
+    }
+}
