@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::fsio::Sha256Writer;
 use livemode_common::mount::{MountSpec, MountStack};
@@ -297,7 +297,7 @@ fn verdict(code: Option<i32>, stderr: &str) -> Fault {
         } else {
             said
         }),
-        (None, _) => Fault::Retry(anyhow!("curl was killed").to_string()),
+        (None, _) => Fault::Retry("curl was killed".into()),
     }
 }
 

@@ -110,6 +110,54 @@ impl ContainerDir {
         Ok(at)
     }
 
+    /// Removes a file or link; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
+        let at = self.follow(path.as_ref(), false)?;
+        match fs::remove_file(&at) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("removing {}", at.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the mode of a file or directory.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be changed.
+    pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+        let at = self.resolve(path)?;
+        fs::set_permissions(&at, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("setting the mode of {}", at.display()))
+    }
+
+    /// The names in a directory; none when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn dir_names(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
+        let at = self.resolve(path)?;
+        let context = || format!("reading {}", at.display());
+        match fs::read_dir(&at) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Vec::new())
+            }
+            Err(e) => Err(e).with_context(context),
+            Ok(entries) => entries
+                .map(|entry| {
+                    Ok(entry
+                        .with_context(context)?
+                        .file_name()
+                        .to_string_lossy()
+                        .into_owned())
+                })
+                .collect(),
+        }
+    }
+
     /// Reads a file as text.
     ///
     /// # Errors

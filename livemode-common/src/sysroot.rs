@@ -1,6 +1,8 @@
 //! Every path of the system goes through a [`SysRoot`], so that everything can be tried on a directory.
 use std::path::{Path, PathBuf};
 
+use crate::container::ContainerDir;
+
 /// The root directory of a system.
 #[derive(Debug, Clone)]
 pub struct SysRoot(PathBuf);
@@ -11,19 +13,43 @@ impl SysRoot {
         Self(root.into())
     }
 
-    /// The path of `path` (absolute or not, as that system sees it) on this machine.
+    /// The path of `path` (absolute or not, as that system sees it) on this machine. Links in the directories above it
+    /// mean that system's root, wherever it is mounted; one at its end is left for the caller.
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
-        self.0.join(path.strip_prefix("/").unwrap_or(path))
+        let inside = path.strip_prefix("/").unwrap_or(path);
+        let (Some(dir), Some(name)) = (inside.parent(), inside.file_name()) else {
+            return self.0.join(inside);
+        };
+        // Links that go in circles: whoever opens the path is told.
+        match ContainerDir::new(&self.0).resolve(dir) {
+            Ok(dir) => dir.join(name),
+            Err(_) => self.0.join(inside),
+        }
     }
 
     /// The root directory itself.
     pub fn path(&self) -> &Path {
         &self.0
     }
+}
 
-    /// Whether this is the system that runs.
-    pub fn is_running_system(&self) -> bool {
-        self.0 == Path::new("/")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_the_system_stays_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("data/log")).unwrap();
+        std::fs::create_dir(dir.path().join("var")).unwrap();
+        std::os::unix::fs::symlink("/data/log", dir.path().join("var/log")).unwrap();
+        let root = SysRoot::new(dir.path());
+        assert_eq!(
+            root.at("/var/log/leapp/x.log"),
+            dir.path().join("data/log/leapp/x.log")
+        );
+        assert_eq!(root.at("/var/log"), dir.path().join("var/log"));
+        assert_eq!(root.at("/"), dir.path());
     }
 }

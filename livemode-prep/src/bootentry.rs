@@ -8,6 +8,9 @@ pub(crate) const LIMIT_BYTES: usize = 2000;
 /// Seconds after which a panic reboots, so that it can be read.
 const PANIC_S: &str = "60";
 
+/// dracut brings the network up for whoever needs it (dracut.cmdline(7)).
+const NEED_NETWORK: &str = "rd.neednet";
+
 /// Words of the source that would lead the live system elsewhere or to a prompt.
 const TAKEN_AWAY: [&str; 20] = [
     "ro",
@@ -45,8 +48,17 @@ pub(crate) struct Image<'a> {
 
 /// The whole line: ours first, then what is left of the source's, repeats and order kept.
 pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmdline {
-    let mut words = vec![
-        Word::pair(karg::ROOT, format!("livemode:UUID={}", image.uuid)),
+    let local = format!("UUID={}", image.uuid);
+    let url = &config.url_to_load_squashfs_image_from;
+    let mut words = if url.is_empty() {
+        vec![Word::pair(karg::ROOT, format!("livemode:{local}"))]
+    } else {
+        vec![
+            Word::pair(karg::ROOT, format!("livemode:{url}")),
+            Word::pair(karg::LOCAL, local),
+        ]
+    };
+    words.extend([
         Word::pair(karg::LIVE_DIR, image.dir),
         Word::pair(karg::LIVE_IMAGE, image.name),
         Word::pair(karg::DIGEST, format!("sha256:{}", image.sha256)),
@@ -60,7 +72,7 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmd
                 "0"
             },
         ),
-    ];
+    ]);
     words.extend(image.state_dir.map(|dir| Word::pair(karg::STATE_DIR, dir)));
     if !config.capture_strace_info_into.is_empty() {
         words.push(Word::pair(karg::STRACE, &config.capture_strace_info_into));
@@ -77,7 +89,14 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmd
     ] {
         words.push(Word::pair(key, value));
     }
-    let ours: Vec<String> = words.iter().map(|w| w.key.clone()).collect();
+    let mut ours: Vec<String> = words.iter().map(|w| w.key.clone()).collect();
+    // The source's own ip= and their like stay beside these: another interface may need them.
+    let network = Cmdline::parse(&config.dracut_network).0;
+    if !network.is_empty() {
+        words.extend(network.into_iter().filter(|w| w.key != NEED_NETWORK));
+        words.push(Word::pair(NEED_NETWORK, "1"));
+        ours.push(NEED_NETWORK.to_owned());
+    }
     let kept = |word: &&Word| !TAKEN_AWAY.contains(&word.key.as_str()) && !ours.contains(&word.key);
     words.extend(source.0.iter().filter(kept).cloned());
     Cmdline(words)
@@ -86,6 +105,45 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmd
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const IMAGE: Image = Image {
+        uuid: "1-2",
+        dir: "/var/lib/leapp",
+        name: "live-upgrade.img",
+        sha256: "ab",
+        size: 9,
+        state_dir: Some("/var/lib/leapp/livemode"),
+    };
+
+    #[test]
+    fn a_url_comes_with_the_local_image_and_every_word_of_the_network() {
+        let config = Config {
+            url_to_load_squashfs_image_from: "http://host/live.img".into(),
+            dracut_network:
+                "ip=10.0.0.2::10.0.0.1:24::eth0:none nameserver=10.0.0.1 rd.neednet=1 nameserver=10.0.0.3"
+                    .into(),
+            ..Config::default()
+        };
+        let line = arguments(
+            &IMAGE,
+            &config,
+            &Cmdline::parse("root=/dev/sda1 ip=ibft rd.neednet=0"),
+        )
+        .to_string();
+        assert!(
+            line.starts_with(
+                "root=livemode:http://host/live.img livemode.local=UUID=1-2 rd.live.dir=/var/lib/leapp "
+            ),
+            "{line}"
+        );
+        assert!(
+            line.ends_with(
+                " systemd.firstboot=off ip=10.0.0.2::10.0.0.1:24::eth0:none nameserver=10.0.0.1 nameserver=10.0.0.3 \
+                 rd.neednet=1 ip=ibft"
+            ),
+            "{line}"
+        );
+    }
 
     #[test]
     fn ours_stand_first_and_repeats_of_the_source_survive() {
@@ -97,16 +155,8 @@ mod tests {
             capture_strace_info_into: "/var/log/my trace".into(),
             ..Config::default()
         };
-        let image = Image {
-            uuid: "1-2",
-            dir: "/var/lib/leapp",
-            name: "live-upgrade.img",
-            sha256: "ab",
-            size: 9,
-            state_dir: Some("/var/lib/leapp/livemode"),
-        };
         assert_eq!(
-            arguments(&image, &config, &source).to_string(),
+            arguments(&IMAGE, &config, &source).to_string(),
             "root=livemode:UUID=1-2 rd.live.dir=/var/lib/leapp rd.live.squashimg=live-upgrade.img \
              livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 \
              livemode.state=/var/lib/leapp/livemode upgrade.strace=\"/var/log/my trace\" \

@@ -7,6 +7,7 @@ use livemode_common::cmd::Cmd;
 use livemode_common::contract::{Artifact, BootEntry, Manifest, Phase, State, SCHEMA};
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
+use livemode_common::image_ref::ImageRef;
 use livemode_common::journal::{to_json, Journal};
 
 use crate::chroot::Chroot;
@@ -27,6 +28,9 @@ pub(crate) fn opted_in() -> Result<()> {
 
 /// Builds and prints the result.
 pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
+    for warning in plan.warnings() {
+        eprintln!("warning: {warning}");
+    }
     let mut progress = Progress::new(STEPS, json);
     let manifest = build(plan, &mut progress)?;
     progress.finish();
@@ -41,6 +45,12 @@ pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
         println!("kernel     {}", manifest.kernel.path);
         println!("initramfs  {}", manifest.initramfs.path);
         println!("arguments  {}", manifest.boot.arguments);
+        let url = &plan.config.url_to_load_squashfs_image_from;
+        if !url.is_empty() {
+            let (image, url) = (&manifest.image, ImageRef::Url(url.clone()).shown());
+            println!("upload     {} to {url}", image.path);
+            println!("           {} bytes, sha256 {}", image.size, image.sha256);
+        }
     }
     Ok(())
 }
@@ -64,7 +74,7 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     let tree = chroot.tree();
     initramfs::add_module(&tree)?;
     let version = &plan.userspace.kernel.version;
-    let dracut = initramfs::dracut(chroot.cmd("dracut"), version, plan.initramfs_compressor);
+    let dracut = plan.dracut(chroot.cmd("dracut"));
     dracut.run().context("making the initramfs")?;
     let initramfs = tree.resolve(initramfs::OUTPUT)?;
 

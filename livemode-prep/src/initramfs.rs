@@ -52,8 +52,14 @@ pub(crate) fn compressor(userspace: &Userspace) -> &'static str {
     }
 }
 
-/// dracut's arguments; upstream's, without the passphrase prompts and theme of plymouth.
-pub(crate) fn dracut(program: Cmd, kernel_version: &str, compressor: &str) -> Cmd {
+/// dracut's arguments; upstream's, without the passphrase prompts and theme of plymouth. With a network, what brings
+/// it up and curl too.
+pub(crate) fn dracut(program: Cmd, kernel_version: &str, compressor: &str, network: bool) -> Cmd {
+    let modules = if network {
+        "livemode network url-lib"
+    } else {
+        "livemode"
+    };
     program
         .args([
             "--force",
@@ -64,7 +70,7 @@ pub(crate) fn dracut(program: Cmd, kernel_version: &str, compressor: &str) -> Cm
         ])
         .args([
             "--add",
-            "livemode",
+            modules,
             "--omit",
             "plymouth dash resume ifcfg earlykdump dmsquash-live livenet",
         ])

@@ -6,8 +6,8 @@ use livemode_common::container::ContainerDir;
 use livemode_common::contract::SOURCE_MOUNT;
 use livemode_common::fstab::Entry;
 
-use crate::artifacts;
 use crate::plan::BuildPlan;
+use crate::{artifacts, sshd};
 
 const UNIT_DIR: &str = "/etc/systemd/system";
 const UNITS: [(&str, &str); 3] = [
@@ -38,43 +38,51 @@ const MASKED: [&str; 7] = [
 
 /// One change to the tree.
 enum Item {
-    File(String, String, u32),
+    File(String, Vec<u8>, u32),
     Link(String, String),
 }
 
 fn items(plan: &BuildPlan) -> Vec<Item> {
     let mut items = Vec::new();
-    let mut file = |path: &str, content: String, mode| items.push(Item::File(path.to_owned(), content, mode));
+    let mut file =
+        |path: &str, content: Vec<u8>, mode| items.push(Item::File(path.to_owned(), content, mode));
     let fstab: String = plan.live_fstab.iter().map(|e: &Entry| format!("{e}\n")).collect();
     file(
         "/etc/fstab",
-        format!("# The source system, mounted below {SOURCE_MOUNT} for its upgrade.\n{fstab}"),
+        format!("# The source system, mounted below {SOURCE_MOUNT} for its upgrade.\n{fstab}").into(),
         0o644,
     );
-    file("/usr/bin/upgrade", include_str!("../image/upgrade").into(), 0o755);
+    file(
+        "/usr/bin/upgrade",
+        include_bytes!("../image/upgrade").to_vec(),
+        0o755,
+    );
     file(
         "/etc/systemd/system.conf.d/livemode.conf",
-        include_str!("../image/system.conf").into(),
+        include_bytes!("../image/system.conf").to_vec(),
         0o644,
     );
     file(
         "/etc/systemd/journald.conf.d/livemode.conf",
-        include_str!("../image/journald.conf").into(),
+        include_bytes!("../image/journald.conf").to_vec(),
         0o644,
     );
     for (name, content) in UNITS {
         file(&format!("{UNIT_DIR}/{name}"), content.into(), 0o644);
     }
+    for carried in &plan.carried.files {
+        file(&carried.path, carried.content.clone(), carried.mode);
+    }
     if let Some(id) = &plan.facts.machine_id {
-        file("/etc/machine-id", format!("{id}\n"), 0o444);
+        file("/etc/machine-id", format!("{id}\n").into(), 0o444);
     }
     if let Some(name) = &plan.facts.hostname {
-        file("/etc/hostname", format!("{name}\n"), 0o644);
+        file("/etc/hostname", format!("{name}\n").into(), 0o644);
     }
     let banner = banner(plan);
     // agetty(8) reads backslashes in issue as escapes; ours has none.
-    file("/etc/issue", format!("{banner}\n"), 0o644);
-    file("/etc/motd", banner, 0o644);
+    file("/etc/issue", format!("{banner}\n").into(), 0o644);
+    file("/etc/motd", banner.into(), 0o644);
     for (name, _) in UNITS {
         items.push(Item::Link(
             format!("../{name}"),
@@ -111,17 +119,22 @@ pub(crate) fn paths(plan: &BuildPlan) -> Vec<String> {
 
 fn banner(plan: &BuildPlan) -> String {
     let start = if plan.config.autostart_upgrade_after_reboot {
-        "The upgrade starts by itself."
+        "The upgrade starts by itself, unless the boot entry says upgrade.autostart=0; then type  upgrade"
     } else {
         "The upgrade waits: log in and type  upgrade  to start it."
     };
-    let login = if plan.config.setup_passwordless_root {
+    let console = if plan.config.setup_passwordless_root {
         "root logs in on a console without a password."
     } else {
         "root's password is the one of the target container, if it has one."
     };
+    let ssh = if plan.config.setup_opensshd_using_auth_keys.is_empty() {
+        "sshd does not run."
+    } else {
+        "ssh takes root's authorized keys, and no password."
+    };
     format!(
-        "LiveMode upgrade environment. The source system is mounted below {SOURCE_MOUNT}.\n{start}\n{login}\n\
+        "LiveMode upgrade environment. The source system is mounted below {SOURCE_MOUNT}.\n{start}\n{console}\n{ssh}\n\
          Progress: livemode-run status, journalctl -f -u livemode-upgrade\n"
     )
 }
@@ -138,11 +151,54 @@ pub(crate) fn write(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
     let content = std::fs::read(&binary).with_context(|| format!("reading {}", binary.display()))?;
     tree.write("/usr/bin/livemode-run", content, 0o755)?;
     set_up_dbus(tree)?;
+    disable_services(tree)?;
+    if plan.config.setup_network_manager {
+        enable(tree, &["NetworkManager.service"])?;
+    }
+    if !plan.config.setup_opensshd_using_auth_keys.is_empty() {
+        // Debian's name is the second.
+        let main = "/etc/ssh/sshd_config";
+        tree.write(main, sshd::config(&tree.read(main)?), 0o600)?;
+        tree.set_mode("/root/.ssh", 0o700)?;
+        enable(tree, &["sshd.service", "ssh.service"])?;
+    }
     if plan.config.setup_passwordless_root {
         empty_root_password(tree, "/etc/passwd", 0o644)?;
         empty_root_password(tree, "/etc/shadow", 0o600)?;
     }
     Ok(())
+}
+
+/// What the packages' own scripts and presets may have enabled in the container: nobody listens, and nothing
+/// configures the network, unless an option asks for it.
+fn disable_services(tree: &ContainerDir) -> Result<()> {
+    const OPTIONAL: [&str; 6] = [
+        "NetworkManager.service",
+        "NetworkManager-wait-online.service",
+        "sshd.service",
+        "ssh.service",
+        "sshd.socket",
+        "ssh.socket",
+    ];
+    for dir in tree
+        .dir_names(UNIT_DIR)?
+        .into_iter()
+        .filter(|name| name.ends_with(".wants"))
+    {
+        for unit in OPTIONAL {
+            tree.remove_file(format!("{UNIT_DIR}/{dir}/{unit}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets multi-user.target start the first of these units that the container has.
+fn enable(tree: &ContainerDir, names: &[&str]) -> Result<()> {
+    let unit = |name: &str| format!("/usr/lib/systemd/system/{name}");
+    let name = names.iter().find(|name| tree.exists(unit(name)));
+    let name =
+        name.with_context(|| format!("the container has no {}; install its package there", names[0]))?;
+    tree.symlink(unit(name), format!("{UNIT_DIR}/multi-user.target.wants/{name}"))
 }
 
 /// dbus-broker brings no dbus.service of its own: it is an alias that a preset would make.
@@ -164,6 +220,8 @@ fn set_up_dbus(tree: &ContainerDir) -> Result<()> {
     Ok(())
 }
 
+const SHADOW_FIELDS: usize = 9;
+
 /// The second field of root's line becomes empty, as passwd(5) and shadow(5) have it; no line is an error.
 fn empty_root_password(tree: &ContainerDir, path: &str, mode: u32) -> Result<()> {
     let text = tree.read(path)?;
@@ -181,6 +239,10 @@ fn without_root_password(text: &str) -> Option<String> {
         let mut fields: Vec<&str> = line.split(':').collect();
         if fields[0] == "root" && fields.len() > 1 {
             fields[1] = "";
+            // shadow(5): 0 asks for a new password at the first log-in, before which nobody types `upgrade`.
+            if fields.len() == SHADOW_FIELDS && fields[2] == "0" {
+                fields[2] = "";
+            }
             found = true;
         }
         out.push_str(&fields.join(":"));
@@ -198,6 +260,14 @@ mod tests {
         assert_eq!(
             without_root_password("root:*:19000:0:99999:7:::\nbin:!:1::\n").unwrap(),
             "root::19000:0:99999:7:::\nbin:!:1::\n"
+        );
+        assert_eq!(
+            without_root_password("root:!:0:0:99999:7:::\n").unwrap(),
+            "root:::0:99999:7:::\n"
+        );
+        assert_eq!(
+            without_root_password("root:x:0:0:root:/root:/bin/bash\n").unwrap(),
+            "root::0:0:root:/root:/bin/bash\n"
         );
         assert_eq!(without_root_password("bin:!:1::\n"), None);
     }

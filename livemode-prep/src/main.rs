@@ -3,9 +3,11 @@
 mod artifacts;
 mod bootentry;
 mod build;
+mod carried;
 mod chroot;
 mod cli;
 mod facts;
+mod ifcfg;
 mod initramfs;
 mod live_system;
 mod livefstab;
@@ -16,6 +18,8 @@ mod remove;
 mod scratch;
 mod space;
 mod squash;
+mod ssh_keys;
+mod sshd;
 mod status;
 mod userspace;
 

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use livemode_common::cmd::Cmd;
 use livemode_common::config::Config;
+use livemode_common::container::ContainerDir;
 use livemode_common::contract::{BootFiles, MANIFEST, SCHEMA, STATE};
 use livemode_common::failure::Failure;
 use livemode_common::fstab::Entry;
 use livemode_common::sysroot::SysRoot;
 use serde_json::{json, Value};
 
+use crate::carried::{self, Carried};
 use crate::facts::{Facts, LeappFacts};
 use crate::space::{self, Budget};
 use crate::squash::{self, Packing};
@@ -29,6 +31,7 @@ pub(crate) struct BuildPlan {
     pub(crate) packing: Packing,
     pub(crate) initramfs_compressor: &'static str,
     pub(crate) live_fstab: Vec<Entry>,
+    pub(crate) carried: Carried,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) paths: Paths,
 }
@@ -110,6 +113,7 @@ pub(crate) fn make(
         )?,
         initramfs_compressor: initramfs::compressor(&userspace),
         live_fstab: livefstab::live(&facts.fstab, &held),
+        carried: carried::gather(root, &config, &ContainerDir::new(&userspace.dir))?,
         budgets: space::budgets(
             &userspace,
             packages::missing_in(&userspace, &required_packages)?.len(),
@@ -167,25 +171,7 @@ impl BuildPlan {
             faults
                 .push("/etc/fstab has no entry for /, so the live system could not mount the source".into());
         }
-        let unsupported = [
-            ("setup_network_manager", self.config.setup_network_manager),
-            ("dracut_network", !self.config.dracut_network.is_empty()),
-            (
-                "url_to_load_squashfs_image_from",
-                !self.config.url_to_load_squashfs_image_from.is_empty(),
-            ),
-            (
-                "setup_opensshd_using_auth_keys",
-                !self.config.setup_opensshd_using_auth_keys.is_empty(),
-            ),
-        ];
-        for (key, set) in unsupported {
-            if set {
-                faults.push(format!(
-                    "{key}: this version does not support it yet; take it out of the configuration"
-                ));
-            }
-        }
+        faults.extend(self.carried.faults.iter().cloned());
         let length = self.arguments(&"0".repeat(64), u64::from(u32::MAX)).len();
         if length > bootentry::LIMIT_BYTES {
             let limit = bootentry::LIMIT_BYTES;
@@ -198,6 +184,31 @@ impl BuildPlan {
             return Ok(());
         }
         Err(Failure::Precondition(faults).into())
+    }
+
+    /// What an admin should know, though nothing stands against the build.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let config = &self.config;
+        let (sshd, network_manager) = (
+            !config.setup_opensshd_using_auth_keys.is_empty(),
+            config.setup_network_manager,
+        );
+        let mut warnings = self.carried.warnings.clone();
+        if !config.url_to_load_squashfs_image_from.is_empty() && (sshd || network_manager) {
+            warnings.push(
+                "the image holds private keys (host keys of sshd, network profiles), and the web server of \
+                 url_to_load_squashfs_image_from will serve them to whoever asks"
+                    .into(),
+            );
+        }
+        if sshd && !network_manager && config.dracut_network.trim().is_empty() {
+            warnings.push(
+                "setup_opensshd_using_auth_keys without setup_network_manager or dracut_network: nothing brings the \
+                 network up for sshd"
+                    .into(),
+            );
+        }
+        warnings
     }
 
     /// The boot entry's kernel command line.
@@ -220,16 +231,26 @@ impl BuildPlan {
         bootentry::arguments(&image, &self.config, &self.facts.arguments).to_string()
     }
 
+    /// The call of dracut, in the container.
+    pub(crate) fn dracut(&self, program: Cmd) -> Cmd {
+        let network = !self.config.dracut_network.trim().is_empty();
+        initramfs::dracut(
+            program,
+            &self.userspace.kernel.version,
+            self.initramfs_compressor,
+            network,
+        )
+    }
+
     fn commands(&self) -> Vec<Cmd> {
         let in_container = |program: &str| Cmd::new("chroot").arg(self.paths.work.join("root")).arg(program);
-        let version = &self.userspace.kernel.version;
         let program = match self.packing.tool {
             squash::Tool::Host => Cmd::new("mksquashfs"),
             squash::Tool::Container => in_container("mksquashfs"),
         };
         let image = self.paths.unfinished(&self.paths.image);
         vec![
-            initramfs::dracut(in_container("dracut"), version, self.initramfs_compressor),
+            self.dracut(in_container("dracut")),
             squash::command(program, &self.packing, &self.paths.work.join("root"), &image),
         ]
     }
@@ -258,6 +279,7 @@ impl BuildPlan {
             "packing": self.packing,
             "packages": {"required": self.required_packages, "missing": missing},
             "arguments": self.arguments(DIGEST_TO_COME, 0),
+            "warnings": self.warnings(),
             "mounts": self.live_fstab.iter().map(Entry::to_string).collect::<Vec<_>>(),
             "space": self.budgets,
         })
@@ -280,6 +302,9 @@ impl BuildPlan {
         }
         list("commands", self.commands().iter().map(Cmd::to_string).collect());
         list("kernel arguments", vec![self.arguments(DIGEST_TO_COME, 0)]);
+        if !self.warnings().is_empty() {
+            list("warnings", self.warnings());
+        }
         list(
             "mounts of the live system",
             self.live_fstab.iter().map(Entry::to_string).collect(),

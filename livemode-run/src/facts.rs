@@ -10,8 +10,8 @@ use livemode_common::{fstab, mountinfo};
 
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The file for the trace, as the source system sees it.
-    pub(crate) trace: Option<String>,
+    /// The file for the trace, on this machine.
+    pub(crate) trace: Option<PathBuf>,
     pub(crate) manifest: Option<Manifest>,
     /// SHA-256 of the image that was booted; absent when it was not checked.
     pub(crate) booted_sha256: Option<String>,
@@ -33,8 +33,8 @@ impl Facts {
         Ok(Self {
             trace: line
                 .last(karg::STRACE)
-                .filter(|t| !t.is_empty())
-                .map(str::to_owned),
+                .filter(|path| !path.is_empty())
+                .map(|path| source.at(path)),
             manifest: Journal::of(source).manifest()?,
             booted_sha256: boot.and_then(|b| b.sha256),
             not_mounted: not_mounted(

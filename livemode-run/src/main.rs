@@ -6,6 +6,7 @@ mod finish;
 mod logs;
 mod plan;
 mod status;
+mod trace;
 mod upgrade;
 
 fn main() -> std::process::ExitCode {

@@ -5,6 +5,7 @@ use livemode_common::cmd::Cmd;
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::Facts;
+use crate::trace;
 
 /// The file that stands in for /proc/cmdline: kernel-core's scriptlets write boot entries from it.
 pub(crate) const SOURCE_CMDLINE: &str = "/run/livemode/source-cmdline";
@@ -25,13 +26,12 @@ const COVER: &str = "mount --bind /run/livemode-cmdline /proc/cmdline";
 pub(crate) struct UpgradePlan {
     /// To be run in this order, the next only after success.
     pub(crate) commands: Vec<Cmd>,
-    /// The trace, on this machine.
+    /// The file of the trace, on this machine.
     pub(crate) trace: Option<PathBuf>,
 }
 
 impl UpgradePlan {
     pub(crate) fn new(source: &SysRoot, facts: &Facts) -> Self {
-        let trace = facts.trace.as_ref().map(|path| source.at(path));
         let commands = CALLS.iter().map(|call| {
             let shell = Cmd::new("systemd-nspawn")
                 .arg(format!("--directory={}", source.path().display()))
@@ -51,11 +51,9 @@ impl UpgradePlan {
                     "-c",
                     &format!("{COVER} && {{ {MOUNT_ALL}; }} && exec {call}"),
                 ]);
-            let command = match &trace {
-                // Appending: the second call must not overwrite the first one's trace.
-                Some(file) => Cmd::new("strace")
-                    .args(["-f", "-tt", "-T", "-y", "-s", "256", "-A", "-o"])
-                    .arg(file)
+            let command = match &facts.trace {
+                Some(_) => Cmd::new("strace")
+                    .args(["-f", "-tt", "-T", "-y", "-s", "256", "-o", trace::FIFO])
                     .args(shell.words()),
                 None => shell,
             };
@@ -64,7 +62,7 @@ impl UpgradePlan {
         });
         Self {
             commands: commands.collect(),
-            trace,
+            trace: facts.trace.clone(),
         }
     }
 
@@ -78,9 +76,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strace_stands_around_the_whole_of_it_with_its_file_on_the_source() {
+    fn strace_stands_around_the_whole_of_it() {
         let facts = Facts {
-            trace: Some("/var/log/leapp.strace".into()),
+            trace: Some("/run/upgrade/var/log/leapp.strace".into()),
             manifest: None,
             booted_sha256: None,
             not_mounted: Vec::new(),
@@ -89,7 +87,7 @@ mod tests {
         let words = plan.words();
         assert_eq!(words.len(), 2);
         assert_eq!(
-            words[0][..10],
+            words[0][..9],
             [
                 "strace",
                 "-f",
@@ -98,12 +96,11 @@ mod tests {
                 "-y",
                 "-s",
                 "256",
-                "-A",
                 "-o",
-                "/run/upgrade/var/log/leapp.strace"
+                "/run/livemode/trace"
             ]
         );
-        assert_eq!(words[0][10..12], ["systemd-nspawn", "--directory=/run/upgrade"]);
+        assert_eq!(words[0][9..11], ["systemd-nspawn", "--directory=/run/upgrade"]);
         assert!(words[1]
             .last()
             .unwrap()

@@ -14,6 +14,7 @@ use livemode_common::sysroot::SysRoot;
 use crate::facts::Facts;
 use crate::finish;
 use crate::plan::{UpgradePlan, SOURCE_CMDLINE};
+use crate::trace::Trace;
 
 /// Says something to the journal (and so to the consoles) and to leapp's log.
 pub(crate) struct Output(fs::File);
@@ -67,15 +68,14 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         format!("{}\n", manifest.source_arguments).as_bytes(),
         0o444,
     )?;
-    if let Some(trace) = &plan.trace {
-        drop(fsio::append(trace, 0o600)?);
-    }
-
     for (number, command) in plan.commands.iter().enumerate() {
         let step = format!("step {} of {}", number + 1, plan.commands.len());
         journal.record(Phase::Upgrading, attempt, &step, None)?;
         output.line(&format!("attempt {attempt}, {step}: {command}"));
-        let status = match command.stream(|bytes| output.bytes(bytes)) {
+        let run = traced(plan.trace.as_deref(), &mut output, |output| {
+            command.stream(|bytes| output.bytes(bytes))
+        });
+        let status = match run {
             Ok(status) => status,
             Err(error) => {
                 return finish::failure(
@@ -102,6 +102,22 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
     )?;
     output.line("the upgrade succeeded");
     finish::success(source, &mut output)
+}
+
+/// Runs the command with its trace kept. What is wrong with the trace is told, and stops nothing.
+fn traced<T>(
+    path: Option<&Path>,
+    output: &mut Output,
+    run: impl FnOnce(&mut Output) -> Result<T>,
+) -> Result<T> {
+    let trace = path.map(Trace::start).transpose().context("keeping the trace")?;
+    let result = run(output);
+    match trace.map(Trace::end) {
+        Some(Ok(Some(why))) => output.line(&format!("the trace is not complete: {why}")),
+        Some(Err(error)) => output.line(&format!("the trace is not complete: {error:#}")),
+        Some(Ok(None)) | None => {}
+    }
+    result
 }
 
 /// What was built, unless something of it does not fit what was booted.

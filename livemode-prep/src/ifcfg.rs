@@ -1,0 +1,572 @@
+//! Turns an ifcfg profile into a NetworkManager keyfile, for targets whose NetworkManager no longer reads ifcfg files
+//! (el10). By nm-settings-ifcfg-rh(5) and nm-settings-keyfile(5). What has no counterpart is named, never dropped
+//! silently. Pure.
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The texts of one profile; empty where there is no such file.
+pub(crate) struct Profile<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) ifcfg: &'a str,
+    pub(crate) keys: &'a str,
+    pub(crate) route: &'a str,
+    pub(crate) route6: &'a str,
+    pub(crate) rule: &'a str,
+    pub(crate) rule6: &'a str,
+}
+
+pub(crate) struct Converted {
+    pub(crate) keyfile: String,
+    /// What could not be carried over, a sentence each.
+    pub(crate) lost: Vec<String>,
+}
+
+/// Say nothing that a keyfile needs: defaults, or for initscripts only.
+const WITHOUT_MEANING: [&str; 12] = [
+    "NM_CONTROLLED",
+    "USERCTL",
+    "PROXY_METHOD",
+    "BROWSER_ONLY",
+    "IPV6_ADDR_GEN_MODE",
+    "IPV6_PRIVACY",
+    "NOZEROCONF",
+    "BOOTPROTOv6",
+    "BONDING_MASTER",
+    "IPV6FORWARDING",
+    "DEVICETYPE",
+    "REORDER_HDR",
+];
+/// A routing rule of ifcfg may lack a priority, a keyfile's must have one; from here on, as iproute2 counts down.
+const FIRST_PRIORITY: usize = 30_000;
+
+/// The variables of a file, and which of them were asked for.
+struct Variables {
+    values: BTreeMap<String, String>,
+    used: std::cell::RefCell<Vec<String>>,
+}
+
+impl Variables {
+    /// Shell assignments, one a line, as both NetworkManager and initscripts read them.
+    fn parse(text: &str) -> Self {
+        let lines = text.lines().map(|line| line.trim().trim_start_matches("export "));
+        let pairs = lines
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='));
+        Self {
+            values: pairs
+                .map(|(key, value)| (key.trim().to_owned(), unquote(value.trim())))
+                .collect(),
+            used: Default::default(),
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.used.borrow_mut().push(key.to_owned());
+        self.values
+            .get(key)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    fn first(&self, keys: &[&str]) -> Option<&str> {
+        keys.iter().filter_map(|key| self.get(key)).last()
+    }
+
+    fn is(&self, key: &str, default: bool) -> bool {
+        match self.get(key).map(str::to_ascii_lowercase).as_deref() {
+            Some("yes" | "true" | "on" | "1" | "t" | "y") => true,
+            Some("no" | "false" | "off" | "0" | "f" | "n") => false,
+            _ => default,
+        }
+    }
+
+    fn unused(&self) -> impl Iterator<Item = &str> {
+        let used = self.used.borrow().clone();
+        let is_unused = move |key: &&str| !used.iter().any(|u| u == key) && !WITHOUT_MEANING.contains(key);
+        self.values.keys().map(String::as_str).filter(is_unused)
+    }
+}
+
+fn unquote(value: &str) -> String {
+    let mut out = String::new();
+    let mut quote = None;
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(q), c) if c == q => quote = None,
+            (None | Some('"'), '\\') => out.extend(chars.next()),
+            // A comment behind the value.
+            (None, ' ' | '\t') => break,
+            (_, c) => out.push(c),
+        }
+    }
+    out
+}
+
+/// A keyfile in the making: sections in the order of their first line.
+#[derive(Default)]
+struct Keyfile(Vec<(&'static str, String)>);
+
+impl Keyfile {
+    fn set(&mut self, section: &'static str, key: &str, value: impl std::fmt::Display) {
+        if !self.0.iter().any(|(name, _)| *name == section) {
+            self.0.push((section, String::new()));
+        }
+        if let Some((_, lines)) = self.0.iter_mut().find(|(name, _)| *name == section) {
+            // Writing to a String does not fail.
+            let _ = writeln!(lines, "{key}={value}");
+        }
+    }
+
+    fn set_some(&mut self, section: &'static str, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.set(section, key, value);
+        }
+    }
+
+    fn text(self) -> String {
+        let sections: Vec<String> = self
+            .0
+            .into_iter()
+            .map(|(name, lines)| format!("[{name}]\n{lines}"))
+            .collect();
+        sections.join("\n")
+    }
+}
+
+pub(crate) fn to_keyfile(profile: &Profile) -> Converted {
+    let v = Variables::parse(profile.ifcfg);
+    let mut k = Keyfile::default();
+    let mut lost = Vec::new();
+    connection(profile.name, &v, &mut k, &mut lost);
+    security(&v, &Variables::parse(profile.keys), &mut k);
+    ipv4(&v, profile, &mut k, &mut lost);
+    ipv6(&v, profile, &mut k, &mut lost);
+    let unused = v
+        .unused()
+        .map(|key| format!("{key} is not carried over into a keyfile"));
+    lost.extend(unused);
+    Converted {
+        keyfile: k.text(),
+        lost,
+    }
+}
+
+fn connection(name: &str, v: &Variables, k: &mut Keyfile, lost: &mut Vec<String>) {
+    let is = |key: &str| v.is(key, false);
+    let kind = match v
+        .first(&["TYPE", "DEVICETYPE"])
+        .map(str::to_ascii_lowercase)
+        .as_deref()
+    {
+        _ if is("VLAN") => "vlan",
+        _ if v.get("BONDING_OPTS").is_some() => "bond",
+        _ if v.get("TEAM_CONFIG").is_some() => "team",
+        None | Some("ethernet") => "ethernet",
+        Some("bond") => "bond",
+        Some("bridge") => "bridge",
+        Some("vlan") => "vlan",
+        Some("team") => "team",
+        Some("infiniband") => "infiniband",
+        Some(other) => {
+            lost.push(format!("TYPE={other} is not converted; write a keyfile for it"));
+            "ethernet"
+        }
+    };
+    k.set("connection", "id", v.get("NAME").unwrap_or(name));
+    k.set_some("connection", "uuid", v.get("UUID"));
+    k.set("connection", "type", kind);
+    let mac = v.get("HWADDR");
+    // A profile that names neither is for the interface of its own name.
+    let device = v.get("DEVICE").or(if mac.is_none() { Some(name) } else { None });
+    k.set_some("connection", "interface-name", device);
+    if !v.is("ONBOOT", true) {
+        k.set("connection", "autoconnect", "false");
+    }
+    k.set_some(
+        "connection",
+        "autoconnect-priority",
+        v.get("AUTOCONNECT_PRIORITY"),
+    );
+    k.set_some("connection", "zone", v.get("ZONE"));
+    is("SLAVE");
+    for (keys, port_type) in [
+        (&["MASTER", "MASTER_UUID"], "bond"),
+        (&["BRIDGE", "BRIDGE_UUID"], "bridge"),
+        (&["TEAM_MASTER", "TEAM_MASTER_UUID"], "team"),
+    ] {
+        if let Some(controller) = v.first(keys) {
+            k.set("connection", "master", controller);
+            k.set("connection", "slave-type", port_type);
+        }
+    }
+    let hardware = if kind == "infiniband" {
+        "infiniband"
+    } else {
+        "ethernet"
+    };
+    k.set_some(hardware, "mac-address", mac);
+    k.set_some(hardware, "cloned-mac-address", v.get("MACADDR"));
+    k.set_some(hardware, "mtu", v.get("MTU"));
+    match kind {
+        "bond" => {
+            for (key, value) in v
+                .get("BONDING_OPTS")
+                .unwrap_or_default()
+                .split_whitespace()
+                .filter_map(|o| o.split_once('='))
+            {
+                k.set("bond", key, value);
+            }
+        }
+        "bridge" => {
+            k.set("bridge", "stp", v.is("STP", false));
+            k.set_some("bridge", "forward-delay", v.get("DELAY"));
+        }
+        "vlan" => {
+            let named = device.unwrap_or(name).rsplit_once('.');
+            k.set_some(
+                "vlan",
+                "parent",
+                v.get("PHYSDEV").or(named.map(|(parent, _)| parent)),
+            );
+            k.set_some("vlan", "id", v.get("VLAN_ID").or(named.map(|(_, id)| id)));
+        }
+        "team" => k.set_some("team", "config", v.get("TEAM_CONFIG")),
+        _ => {}
+    }
+}
+
+fn security(v: &Variables, keys: &Variables, k: &mut Keyfile) {
+    if v.get("KEY_MGMT") != Some("IEEE8021X") && !v.is("IEEE_8021X", false) {
+        return;
+    }
+    let methods = v
+        .get("IEEE_8021X_EAP_METHODS")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    k.set(
+        "802-1x",
+        "eap",
+        methods
+            .split_whitespace()
+            .map(|m| format!("{m};"))
+            .collect::<String>(),
+    );
+    for (key, name) in [
+        ("IDENTITY", "identity"),
+        ("ANON_IDENTITY", "anonymous-identity"),
+        ("CA_CERT", "ca-cert"),
+        ("CLIENT_CERT", "client-cert"),
+        ("PRIVATE_KEY", "private-key"),
+        ("PRIVATE_KEY_PASSWORD", "private-key-password"),
+        ("PASSWORD", "password"),
+    ] {
+        let key = format!("IEEE_8021X_{key}");
+        let value = keys.get(&key).or(v.get(&key));
+        let is_file = ["ca-cert", "client-cert", "private-key"].contains(&name);
+        // A bare name lies beside the ifcfg file.
+        let beside = |value: &str| format!("/etc/sysconfig/network-scripts/{value}");
+        match value {
+            Some(value) if is_file && !value.contains('/') => k.set("802-1x", name, beside(value)),
+            value => k.set_some("802-1x", name, value),
+        }
+    }
+}
+
+/// Addresses and their like come numbered: KEY, KEY0, KEY1, …
+fn numbered(v: &Variables, key: &str) -> Vec<(String, String)> {
+    let suffixes = std::iter::once(String::new()).chain((0..32).map(|i| i.to_string()));
+    suffixes
+        .filter_map(|suffix| {
+            v.get(&format!("{key}{suffix}"))
+                .map(|value| (suffix.clone(), value.to_owned()))
+        })
+        .collect()
+}
+
+fn prefix_of(netmask: &str) -> Option<u32> {
+    let mask = u32::from(netmask.parse::<std::net::Ipv4Addr>().ok()?);
+    (mask.leading_ones() + mask.trailing_zeros() == 32 || mask == 0).then(|| mask.count_ones())
+}
+
+fn ipv4(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String>) {
+    let addresses = numbered(v, "IPADDR");
+    let method = match v.get("BOOTPROTO").map(str::to_ascii_lowercase).as_deref() {
+        Some("dhcp" | "bootp") => "auto",
+        Some("shared") => "shared",
+        Some("autoip") => "link-local",
+        _ if addresses.is_empty() => "disabled",
+        _ => "manual",
+    };
+    k.set("ipv4", "method", method);
+    for (number, (suffix, address)) in addresses.iter().enumerate() {
+        let netmask = v
+            .get(&format!("NETMASK{suffix}"))
+            .and_then(prefix_of)
+            .map(|n| n.to_string());
+        let prefix = v.get(&format!("PREFIX{suffix}")).map(str::to_owned).or(netmask);
+        if prefix.is_none() {
+            lost.push(format!(
+                "IPADDR{suffix}={address} has neither PREFIX{suffix} nor NETMASK{suffix}; taken as /24"
+            ));
+        }
+        k.set(
+            "ipv4",
+            &format!("address{}", number + 1),
+            format!("{address}/{}", prefix.unwrap_or("24".into())),
+        );
+    }
+    if let Some((_, gateway)) = numbered(v, "GATEWAY").first() {
+        k.set("ipv4", "gateway", gateway);
+    }
+    let (servers4, servers6): (Vec<String>, Vec<String>) = numbered(v, "DNS")
+        .into_iter()
+        .map(|(_, server)| server)
+        .partition(|server| !server.contains(':'));
+    for (section, servers) in [("ipv4", servers4), ("ipv6", servers6)] {
+        if !servers.is_empty() {
+            k.set(
+                section,
+                "dns",
+                servers.iter().map(|s| format!("{s};")).collect::<String>(),
+            );
+        }
+    }
+    if let Some(domains) = v.get("DOMAIN") {
+        k.set(
+            "ipv4",
+            "dns-search",
+            domains
+                .split_whitespace()
+                .map(|d| format!("{d};"))
+                .collect::<String>(),
+        );
+    }
+    for (key, default, name, value) in [
+        ("DEFROUTE", true, "never-default", false),
+        ("PEERDNS", true, "ignore-auto-dns", false),
+        ("PEERROUTES", true, "ignore-auto-routes", false),
+        ("IPV4_FAILURE_FATAL", false, "may-fail", true),
+    ] {
+        if v.is(key, default) == value {
+            k.set("ipv4", name, if name == "may-fail" { "false" } else { "true" });
+        }
+    }
+    k.set_some("ipv4", "route-metric", v.get("IPV4_ROUTE_METRIC"));
+    k.set_some("ipv4", "dhcp-hostname", v.get("DHCP_HOSTNAME"));
+    k.set_some("ipv4", "dhcp-client-id", v.get("DHCP_CLIENT_ID"));
+    routes("ipv4", profile.route, "0.0.0.0/0", k, lost);
+    rules("ipv4", profile.rule, k);
+}
+
+fn ipv6(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String>) {
+    let address = v.get("IPV6ADDR");
+    let secondaries = v.get("IPV6ADDR_SECONDARIES").unwrap_or_default();
+    let (init, disabled) = (v.is("IPV6INIT", false), v.is("IPV6_DISABLED", false));
+    let autoconf = v.is("IPV6_AUTOCONF", true);
+    let dhcp = v.is("DHCPV6C", false);
+    let method = match (disabled, init, address) {
+        (true, ..) => "disabled",
+        (_, false, _) => "ignore",
+        _ if autoconf => "auto",
+        (.., Some(_)) => "manual",
+        _ if dhcp => "dhcp",
+        _ => "link-local",
+    };
+    k.set("ipv6", "method", method);
+    let addresses = address
+        .into_iter()
+        .chain(secondaries.split_whitespace())
+        .enumerate();
+    for (number, address) in addresses {
+        let prefix = if address.contains('/') { "" } else { "/64" };
+        k.set(
+            "ipv6",
+            &format!("address{}", number + 1),
+            format!("{address}{prefix}"),
+        );
+    }
+    let gateway = v
+        .get("IPV6_DEFAULTGW")
+        .map(|gateway| gateway.split('%').next().unwrap_or_default());
+    k.set_some("ipv6", "gateway", gateway);
+    for (key, name) in [
+        ("IPV6_DEFROUTE", "never-default"),
+        ("IPV6_PEERDNS", "ignore-auto-dns"),
+        ("IPV6_PEERROUTES", "ignore-auto-routes"),
+    ] {
+        if !v.is(key, true) {
+            k.set("ipv6", name, "true");
+        }
+    }
+    if v.is("IPV6_FAILURE_FATAL", false) {
+        k.set("ipv6", "may-fail", "false");
+    }
+    k.set_some("ipv6", "route-metric", v.get("IPV6_ROUTE_METRIC"));
+    routes("ipv6", profile.route6, "::/0", k, lost);
+    rules("ipv6", profile.rule6, k);
+}
+
+/// A route file has ADDRESS0=, NETMASK0=, GATEWAY0= and METRIC0=, or arguments of `ip route add` on each line.
+fn routes(section: &'static str, text: &str, default: &str, k: &mut Keyfile, lost: &mut Vec<String>) {
+    let mut number = 0;
+    let mut add = |to: &str, gateway: Option<&str>, metric: Option<&str>, k: &mut Keyfile| {
+        number += 1;
+        let mut route = to.to_owned();
+        for part in [gateway.or(metric.map(|_| "")), metric].into_iter().flatten() {
+            route = format!("{route},{part}");
+        }
+        k.set(section, &format!("route{number}"), route);
+    };
+    let v = Variables::parse(text);
+    for (suffix, address) in numbered(&v, "ADDRESS") {
+        let prefix = v
+            .get(&format!("NETMASK{suffix}"))
+            .and_then(prefix_of)
+            .unwrap_or(32);
+        let (gateway, metric) = (
+            v.get(&format!("GATEWAY{suffix}")),
+            v.get(&format!("METRIC{suffix}")),
+        );
+        add(&format!("{address}/{prefix}"), gateway, metric, k);
+    }
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    for line in lines.filter(|line| !line.contains('=')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let after = |word: &str| {
+            words
+                .iter()
+                .position(|w| *w == word)
+                .and_then(|at| words.get(at + 1))
+                .copied()
+        };
+        let to = if words[0] == "default" { default } else { words[0] };
+        let known = ["via", "dev", "metric", "proto", "scope", "static", "link"];
+        let unknown = words.iter().skip(1).step_by(2).find(|word| !known.contains(word));
+        if let Some(word) = unknown {
+            lost.push(format!("the route '{line}': {word} is not carried over"));
+        }
+        add(to, after("via"), after("metric"), k);
+    }
+}
+
+/// Arguments of `ip rule add` on each line; a keyfile takes them as they are, with a priority.
+fn rules(section: &'static str, text: &str, k: &mut Keyfile) {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    for (number, line) in lines.enumerate() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let has_priority = words
+            .iter()
+            .any(|w| ["priority", "pref", "order", "prio"].contains(w));
+        let rule = if has_priority {
+            line.to_owned()
+        } else {
+            format!("priority {} {line}", FIRST_PRIORITY + number)
+        };
+        k.set(section, &format!("routing-rule{}", number + 1), rule);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(ifcfg: &str) -> Converted {
+        to_keyfile(&profile(ifcfg))
+    }
+
+    fn profile(ifcfg: &str) -> Profile<'_> {
+        Profile {
+            name: "eth0",
+            ifcfg,
+            keys: "",
+            route: "",
+            route6: "",
+            rule: "",
+            rule6: "",
+        }
+    }
+
+    #[test]
+    fn a_static_profile_keeps_addresses_routes_and_rules() {
+        // As anaconda wrote it on a CentOS 7 machine, with a second address, routes and a rule added.
+        let converted = to_keyfile(&Profile {
+            route: "ADDRESS0=10.10.0.0\nNETMASK0=255.255.0.0\nGATEWAY0=192.168.1.254\n# x\n172.16.0.0/12 via 192.168.1.253 dev eth0 metric 50\n",
+            rule: "from 192.168.1.10 table 100\n",
+            ..profile(
+                "TYPE=Ethernet\nPROXY_METHOD=none\nBOOTPROTO=none\nDEFROUTE=yes\nIPV4_FAILURE_FATAL=no\nIPV6INIT=no\nNAME=\"System eth0\"\n\
+                 UUID=5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03\nDEVICE=eth0\nONBOOT=yes\nIPADDR=192.168.1.10\nPREFIX=24\nIPADDR1=192.168.1.11\n\
+                 NETMASK1=255.255.255.128\nGATEWAY=192.168.1.1\nDNS1=192.168.1.1\nDNS2=8.8.8.8\nDOMAIN='example.com example.org' # both\n",
+            )
+        });
+        assert_eq!(
+            converted.keyfile,
+            "\
+[connection]
+id=System eth0
+uuid=5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03
+type=ethernet
+interface-name=eth0
+
+[ipv4]
+method=manual
+address1=192.168.1.10/24
+address2=192.168.1.11/25
+gateway=192.168.1.1
+dns=192.168.1.1;8.8.8.8;
+dns-search=example.com;example.org;
+route1=10.10.0.0/16,192.168.1.254
+route2=172.16.0.0/12,192.168.1.253,50
+routing-rule1=priority 30000 from 192.168.1.10 table 100
+
+[ipv6]
+method=ignore
+"
+        );
+        assert_eq!(converted.lost, Vec::<String>::new());
+    }
+
+    #[test]
+    fn bonds_vlans_and_bridges_keep_who_belongs_to_whom() {
+        for (ifcfg, lines) in [
+            (
+                "DEVICE=bond0\nTYPE=Bond\nBONDING_OPTS=\"mode=active-backup miimon=100\"\nBOOTPROTO=dhcp\nIPV6INIT=yes\n",
+                "[connection]\nid=eth0\ntype=bond\ninterface-name=bond0\n\n[bond]\nmode=active-backup\nmiimon=100\n\n\
+                 [ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n",
+            ),
+            (
+                "HWADDR=52:54:00:12:34:56\nMASTER=bond0\nSLAVE=yes\nONBOOT=no\n",
+                "[connection]\nid=eth0\ntype=ethernet\nautoconnect=false\nmaster=bond0\nslave-type=bond\n\n\
+                 [ethernet]\nmac-address=52:54:00:12:34:56\n\n[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=ignore\n",
+            ),
+            (
+                "DEVICE=eth0.5\nVLAN=yes\nIPV6INIT=yes\nIPV6_AUTOCONF=no\nIPV6ADDR=2001:db8::2\nIPV6_DEFAULTGW=fe80::1%eth0\n",
+                "[connection]\nid=eth0\ntype=vlan\ninterface-name=eth0.5\n\n[vlan]\nparent=eth0\nid=5\n\n[ipv4]\nmethod=disabled\n\n\
+                 [ipv6]\nmethod=manual\naddress1=2001:db8::2/64\ngateway=fe80::1\n",
+            ),
+        ] {
+            let converted = converted(ifcfg);
+            assert_eq!((converted.keyfile.as_str(), converted.lost), (lines, vec![]), "{ifcfg}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_named() {
+        assert_eq!(
+            converted("TYPE=Wireless\nESSID=x\nIPADDR=10.0.0.1\n").lost,
+            [
+                "TYPE=wireless is not converted; write a keyfile for it",
+                "IPADDR=10.0.0.1 has neither PREFIX nor NETMASK; taken as /24",
+                "ESSID is not carried over into a keyfile",
+            ]
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! strace's output on its way to the source system's disk. It comes through a FIFO: when the disk runs short the trace
+//! ends, but whoever is traced goes on, for what strace still writes is read and thrown away. Killing strace would kill
+//! leapp.
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, Context, Result};
+use livemode_common::fsio;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::fstatvfs;
+
+/// Where strace writes to.
+pub(crate) const FIFO: &str = "/run/livemode/trace";
+/// What the trace leaves free on the disk, for the upgrade's packages and logs.
+const RESERVE_BYTES: u64 = 512 << 20;
+/// How much may be written between two looks at the free space.
+const LOOK_EVERY_BYTES: u64 = 1 << 20;
+/// How long a line may be only in memory.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+const CHUNK: usize = 1 << 16;
+
+/// A trace that is being kept.
+pub(crate) struct Trace {
+    /// As long as it is open the keeper waits for more.
+    writer: File,
+    keeper: JoinHandle<Result<Option<String>>>,
+}
+
+impl Trace {
+    /// Makes the FIFO, and keeps what comes through it in the file at `path`, appended.
+    pub(crate) fn start(path: &Path) -> Result<Self> {
+        let mut sink = Sink::new(fsio::append(path, 0o600)?, RESERVE_BYTES);
+        match fs::remove_file(FIFO) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).context("removing the old FIFO")
+            }
+            _ => {}
+        }
+        nix::unistd::mkfifo(FIFO, Mode::S_IRUSR | Mode::S_IWUSR).with_context(|| format!("making {FIFO}"))?;
+        let context = || format!("opening {FIFO}");
+        // The reader first, without waiting for a writer; then it has one, and reads wait again.
+        let mut options = OpenOptions::new();
+        let reader = options
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(FIFO)
+            .with_context(context)?;
+        let writer = OpenOptions::new().write(true).open(FIFO).with_context(context)?;
+        nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).with_context(context)?;
+        let keeper = std::thread::spawn(move || sink.keep(reader));
+        Ok(Self { writer, keeper })
+    }
+
+    /// Once strace has ended: what of the trace is not on the disk, and why, if anything is missing.
+    pub(crate) fn end(self) -> Result<Option<String>> {
+        drop(self.writer);
+        self.keeper
+            .join()
+            .map_err(|_| anyhow!("keeping the trace: the keeper panicked"))?
+    }
+}
+
+/// The file, until the disk runs short.
+struct Sink {
+    file: File,
+    reserve_bytes: u64,
+    unlooked_bytes: u64,
+    synced: Instant,
+    /// Why nothing more is kept.
+    ended: Option<String>,
+}
+
+impl Sink {
+    fn new(file: File, reserve_bytes: u64) -> Self {
+        Self {
+            file,
+            reserve_bytes,
+            // The first look comes with the first line.
+            unlooked_bytes: LOOK_EVERY_BYTES,
+            synced: Instant::now(),
+            ended: None,
+        }
+    }
+
+    fn keep(&mut self, mut reader: impl Read) -> Result<Option<String>> {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(n) => self.take(&chunk[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e).context("reading the trace"),
+            }
+        }
+        // A sync that fails has been told by the write before, or is not worth the upgrade.
+        let _ = self.file.sync_data();
+        Ok(self.ended.clone())
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.unlooked_bytes += bytes.len() as u64;
+        if self.unlooked_bytes >= LOOK_EVERY_BYTES {
+            self.unlooked_bytes = 0;
+            let free = fstatvfs(&self.file).map(|stat| stat.blocks_available() * stat.fragment_size());
+            if free.is_ok_and(|free| free < self.reserve_bytes) {
+                let mib = self.reserve_bytes >> 20;
+                return self.stop(format!("less than {mib} MiB are free on its file system"));
+            }
+        }
+        if let Err(error) = self.file.write_all(bytes) {
+            return self.stop(format!("writing it: {error}"));
+        }
+        if self.synced.elapsed() >= SYNC_EVERY {
+            let _ = self.file.sync_data();
+            self.synced = Instant::now();
+        }
+    }
+
+    fn stop(&mut self, why: String) {
+        let _ = writeln!(self.file, "\nlivemode: the trace ends here: {why}");
+        println!("livemode: the trace ends here: {why}; the upgrade goes on");
+        self.ended = Some(why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(reserve_bytes: u64) -> (Option<String>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace");
+        let file = fsio::append(&path, 0o600).unwrap();
+        let ended = Sink::new(file, reserve_bytes)
+            .keep(&b"execve(...) = 0\n"[..])
+            .unwrap();
+        (ended, fs::read_to_string(path).unwrap())
+    }
+
+    #[test]
+    fn a_trace_is_kept_until_the_disk_runs_short() {
+        assert_eq!(kept(0), (None, "execve(...) = 0\n".to_owned()));
+        let (ended, text) = kept(u64::MAX);
+        assert_eq!(
+            text,
+            format!("\nlivemode: the trace ends here: {}\n", ended.unwrap())
+        );
+    }
+}
