@@ -3,6 +3,7 @@
 //! leapp.
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, Context, Result};
 use livemode_common::fsio;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 
@@ -21,7 +23,8 @@ const RESERVE_BYTES: u64 = 512 << 20;
 /// How much may be written between two looks at the free space.
 const LOOK_EVERY_BYTES: u64 = 1 << 20;
 /// How long a line may be only in memory.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+const SYNC_EVERY_MS: u16 = 1000;
+const SYNC_EVERY: Duration = Duration::from_millis(SYNC_EVERY_MS as u64);
 const CHUNK: usize = 1 << 16;
 
 /// A trace that is being kept.
@@ -71,6 +74,7 @@ struct Sink {
     reserve_bytes: u64,
     unlooked_bytes: u64,
     synced: Instant,
+    unsynced: bool,
     /// Why nothing more is kept.
     ended: Option<String>,
 }
@@ -83,13 +87,23 @@ impl Sink {
             // The first look comes with the first line.
             unlooked_bytes: LOOK_EVERY_BYTES,
             synced: Instant::now(),
+            unsynced: false,
             ended: None,
         }
     }
 
-    fn keep(&mut self, mut reader: impl Read) -> Result<Option<String>> {
+    fn keep(&mut self, mut reader: impl Read + AsFd) -> Result<Option<String>> {
         let mut chunk = vec![0; CHUNK];
         loop {
+            // Lines that nothing follows are synced too.
+            let mut waiting = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+            if matches!(
+                nix::poll::poll(&mut waiting, PollTimeout::from(SYNC_EVERY_MS)),
+                Ok(0)
+            ) {
+                self.sync();
+                continue;
+            }
             match reader.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(n) => self.take(&chunk[..n]),
@@ -97,9 +111,16 @@ impl Sink {
                 Err(e) => return Err(e).context("reading the trace"),
             }
         }
-        // A sync that fails has been told by the write before, or is not worth the upgrade.
-        let _ = self.file.sync_data();
+        self.sync();
         Ok(self.ended.clone())
+    }
+
+    fn sync(&mut self) {
+        if std::mem::take(&mut self.unsynced) {
+            // One that fails is not worth the upgrade; a full disk is told by the write.
+            let _ = self.file.sync_data();
+        }
+        self.synced = Instant::now();
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -118,9 +139,9 @@ impl Sink {
         if let Err(error) = self.file.write_all(bytes) {
             return self.stop(format!("writing it: {error}"));
         }
+        self.unsynced = true;
         if self.synced.elapsed() >= SYNC_EVERY {
-            let _ = self.file.sync_data();
-            self.synced = Instant::now();
+            self.sync();
         }
     }
 
@@ -139,9 +160,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trace");
         let file = fsio::append(&path, 0o600).unwrap();
-        let ended = Sink::new(file, reserve_bytes)
-            .keep(&b"execve(...) = 0\n"[..])
-            .unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"execve(...) = 0\n").unwrap();
+        drop(writer);
+        let ended = Sink::new(file, reserve_bytes).keep(reader).unwrap();
         (ended, fs::read_to_string(path).unwrap())
     }
 
