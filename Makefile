@@ -1,4 +1,5 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs strace zstd
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs strace zstd \
+	btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
 CARGO = cargo
 DESTDIR =
 PREFIX = /usr

@@ -7,7 +7,7 @@ use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::disk::{self, Mounted};
 use livemode_tests::testbed::{self, Suite};
-use livemode_tests::vm::Machine;
+use livemode_tests::vm::{Machine, NO_NIC};
 
 fn main() -> ExitCode {
     livemode_common::failure::report("demo", run())
@@ -58,6 +58,8 @@ fn run() -> Result<()> {
         kernel: &kernel,
         initramfs: &initramfs,
         arguments,
+        second_disk: None,
+        nic: NO_NIC,
     }
     .run()?;
     console
@@ -75,6 +77,8 @@ fn run() -> Result<()> {
         kernel: &kernel,
         initramfs: &initramfs,
         arguments: &arguments,
+        second_disk: None,
+        nic: NO_NIC,
     }
     .run()?;
     console

@@ -79,6 +79,7 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     let initramfs = tree.resolve(initramfs::OUTPUT)?;
 
     progress.step("live system", None);
+    chroot.close_resolver()?;
     live_system::write(plan, &tree)?;
 
     progress.step("files for /boot", None);

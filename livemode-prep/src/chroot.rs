@@ -14,6 +14,7 @@ use sys_mount::MountFlags;
 pub(crate) struct Chroot {
     root: PathBuf,
     // Dropped in this order: what is mounted inside, then the overlay.
+    resolver: MountStack,
     inside: MountStack,
     _overlay: MountStack,
     _ram: Option<RamDir>,
@@ -65,12 +66,14 @@ impl Chroot {
         inside.mount(&MountSpec::bind("/sys", sys?))?;
         inside.mount(&MountSpec::new("livemode", run?, "tmpfs", "mode=0755"))?;
         // dnf needs names; the container's own file is only covered.
+        let mut resolver = MountStack::default();
         let resolv = tree.resolve("/etc/resolv.conf")?;
         if resolv.is_file() && Path::new("/etc/resolv.conf").is_file() {
-            inside.mount(&MountSpec::new("/etc/resolv.conf", resolv, "", "").flags(MountFlags::BIND))?;
+            resolver.mount(&MountSpec::new("/etc/resolv.conf", resolv, "", "").flags(MountFlags::BIND))?;
         }
         Ok(Self {
             root,
+            resolver,
             inside,
             _overlay: overlay,
             _ram: ram,
@@ -101,8 +104,14 @@ impl Chroot {
         self.inside.mount(&MountSpec::bind(source, target))
     }
 
+    /// Takes away this machine's resolv.conf, so that the container may get one of its own.
+    pub(crate) fn close_resolver(&mut self) -> Result<()> {
+        std::mem::take(&mut self.resolver).unmount()
+    }
+
     /// Takes away what is mounted inside, so that the tree can be read as it will be packed.
     pub(crate) fn close_inside(&mut self) -> Result<()> {
+        self.close_resolver()?;
         std::mem::take(&mut self.inside).unmount()
     }
 }

@@ -70,6 +70,13 @@ fn items(plan: &BuildPlan) -> Vec<Item> {
     for (name, content) in UNITS {
         file(&format!("{UNIT_DIR}/{name}"), content.into(), 0o644);
     }
+    if plan.config.setup_network_manager {
+        file(
+            "/etc/NetworkManager/conf.d/00-livemode.conf",
+            include_bytes!("../image/NetworkManager.conf").to_vec(),
+            0o644,
+        );
+    }
     for carried in &plan.carried.files {
         file(&carried.path, carried.content.clone(), carried.mode);
     }

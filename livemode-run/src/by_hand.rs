@@ -1,9 +1,11 @@
 //! `upgrade` typed by an admin: the service does the work, so that a lost terminal or ssh session stops nothing.
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{Phase, START_REQUEST, UPGRADE_UNIT};
+use livemode_common::cmdline::Cmdline;
+use livemode_common::contract::{karg, Phase, START_REQUEST, UPGRADE_UNIT};
 use livemode_common::fsio;
 use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
@@ -13,6 +15,19 @@ const POLL: Duration = Duration::from_secs(1);
 /// Whether it is not our unit that calls (its `Environment=`).
 pub(crate) fn is_by_hand() -> bool {
     std::env::var_os("LIVEMODE_UNIT").is_none()
+}
+
+/// An error unless the boot line lets the upgrade start by itself, or an admin has asked for it.
+pub(crate) fn wanted(cmdline: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(cmdline).with_context(|| format!("reading {}", cmdline.display()))?;
+    if starts_by_itself(&text) || Path::new(START_REQUEST).exists() {
+        return Ok(());
+    }
+    bail!("{}=0: not before someone types: upgrade", karg::AUTOSTART)
+}
+
+fn starts_by_itself(line: &str) -> bool {
+    Cmdline::parse(line).last(karg::AUTOSTART) != Some("0")
 }
 
 pub(crate) fn start_and_follow(source: &SysRoot) -> Result<()> {
@@ -47,4 +62,22 @@ pub(crate) fn start_and_follow(source: &SysRoot) -> Result<()> {
 fn is_active() -> Result<bool> {
     let (_, state, _) = Cmd::new("systemctl").args(["is-active", UPGRADE_UNIT]).output()?;
     Ok(matches!(state.trim(), "active" | "activating"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_on_the_boot_line_counts() {
+        for (line, starts) in [
+            ("quiet", true),
+            ("upgrade.autostart=1", true),
+            ("upgrade.autostart=0", false),
+            ("upgrade.autostart=0 quiet upgrade.autostart=1", true),
+            ("upgrade.autostart=1 upgrade.autostart=0", false),
+        ] {
+            assert_eq!(starts_by_itself(line), starts, "{line}");
+        }
+    }
 }

@@ -47,6 +47,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Exit with 0 when the upgrade is to start: by the boot line, or because an admin asked for it
+    #[command(hide = true)]
+    Wanted,
     /// Copy the upgrade's output to the consoles
     #[command(hide = true)]
     Console,
@@ -74,6 +77,7 @@ pub(crate) fn run() -> Result<()> {
             Ok(())
         }
         Command::Status { json } => status::print(&source, json),
+        Command::Wanted => by_hand::wanted(&inputs.cmdline),
         Command::Console => logs::to_consoles(),
         Command::Journal => logs::to_source(&source),
     }

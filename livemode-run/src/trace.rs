@@ -21,7 +21,7 @@ pub(crate) const FIFO: &str = "/run/livemode/trace";
 /// What the trace leaves free on the disk, for the upgrade's packages and logs.
 const RESERVE_BYTES: u64 = 512 << 20;
 /// How much may be written between two looks at the free space.
-const LOOK_EVERY_BYTES: u64 = 1 << 20;
+const LOOK_EVERY_BYTES: u64 = 1 << 18;
 /// How long a line may be only in memory.
 const SYNC_EVERY_MS: u16 = 1000;
 const SYNC_EVERY: Duration = Duration::from_millis(SYNC_EVERY_MS as u64);

@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use livemode_tests::disk;
 use livemode_tests::testbed::{self, Prepared, Suite};
-use livemode_tests::vm::Machine;
+use livemode_tests::vm::{Machine, NO_NIC};
 
 use crate::initramfs::Both;
 use crate::row::{median, Row};
@@ -57,6 +57,8 @@ fn seconds(prepared: &Prepared, initramfs: &Path, arguments: &str) -> Result<f64
         kernel: &prepared.kernel(),
         initramfs,
         arguments,
+        second_disk: None,
+        nic: NO_NIC,
     };
     let mut running = machine.start()?;
     // The whole line: the digits may come in pieces.

@@ -1,12 +1,12 @@
 //! What a test with a machine starts from: a prepared disk of its own, and the two ways to boot it.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use livemode_common::contract::{JOURNAL_LOG, STATE};
 
 use crate::disk::{self, Mounted};
 use crate::testbed::{self, Prepared, Suite};
-use crate::vm::{Machine, Running};
+use crate::vm::{Machine, Running, NO_NIC};
 
 /// A source disk after `livemode-prep build`; it goes with the subject.
 pub struct Subject {
@@ -14,6 +14,8 @@ pub struct Subject {
     pub prepared: Prepared,
     /// The kernel command line to boot the image with: `build`'s own at first.
     pub arguments: String,
+    /// The network, as QEMU's `-nic` takes it: none at first.
+    pub nic: String,
     dir: tempfile::TempDir,
 }
 
@@ -28,9 +30,51 @@ impl Subject {
         disk::copy(&prepared.disk(), &dir.path().join("disk.img"))?;
         Ok(Self {
             arguments: prepared.manifest.boot.arguments.clone(),
+            nic: NO_NIC.to_owned(),
             prepared,
             dir,
         })
+    }
+
+    /// A subject for a disk that is made here: `arrange` makes the source system ready, and a second disk where the path
+    /// it is given says, before `livemode-prep build` runs; what it gives is dropped after that.
+    ///
+    /// # Errors
+    /// When something cannot be made.
+    pub fn arranged<T>(config: &str, arrange: impl FnOnce(&Mounted, &Path) -> Result<T>) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let second = dir.path().join("second.img");
+        let prepared = testbed::arranged(&dir.path().join("prepared"), config, |mounted| {
+            arrange(mounted, &second)
+        })?;
+        std::fs::rename(prepared.disk(), dir.path().join("disk.img"))?;
+        Ok(Self {
+            arguments: prepared.manifest.boot.arguments.clone(),
+            nic: NO_NIC.to_owned(),
+            prepared,
+            dir,
+        })
+    }
+
+    /// Another with a copy of the disk as it is now.
+    ///
+    /// # Errors
+    /// When there is no space.
+    pub fn twin(&self) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        disk::copy(&self.disk(), &dir.path().join("disk.img"))?;
+        // What was made for an arranged subject lies in its own directory.
+        Ok(Self {
+            prepared: self.prepared.clone(),
+            arguments: self.arguments.clone(),
+            nic: self.nic.clone(),
+            dir,
+        })
+    }
+
+    /// The second disk, where there is one.
+    pub fn second_disk(&self) -> PathBuf {
+        self.dir.path().join("second.img")
     }
 
     fn disk(&self) -> PathBuf {
@@ -68,8 +112,8 @@ impl Subject {
     /// # Errors
     /// As [`Machine::run`].
     pub fn boot(&self) -> Result<String> {
-        let (disk, kernel, initramfs) = (self.disk(), self.prepared.kernel(), self.prepared.initramfs());
-        machine(&disk, &kernel, &initramfs, &self.arguments).run()
+        let (disk, second, kernel, initramfs) = self.parts();
+        self.machine(&disk, second.as_deref(), &kernel, &initramfs).run()
     }
 
     /// The boot into the image, with someone at its console.
@@ -77,8 +121,37 @@ impl Subject {
     /// # Errors
     /// When it cannot be started, and those of `act`.
     pub fn started<T>(&self, act: impl FnOnce(Running) -> Result<T>) -> Result<T> {
-        let (disk, kernel, initramfs) = (self.disk(), self.prepared.kernel(), self.prepared.initramfs());
-        act(machine(&disk, &kernel, &initramfs, &self.arguments).start()?)
+        let (disk, second, kernel, initramfs) = self.parts();
+        act(self
+            .machine(&disk, second.as_deref(), &kernel, &initramfs)
+            .start()?)
+    }
+
+    fn parts(&self) -> (PathBuf, Option<PathBuf>, PathBuf, PathBuf) {
+        let second = Some(self.second_disk()).filter(|disk| disk.exists());
+        (
+            self.disk(),
+            second,
+            self.prepared.kernel(),
+            self.prepared.initramfs(),
+        )
+    }
+
+    fn machine<'a>(
+        &'a self,
+        disk: &'a Path,
+        second_disk: Option<&'a Path>,
+        kernel: &'a Path,
+        initramfs: &'a Path,
+    ) -> Machine<'a> {
+        Machine {
+            disk,
+            kernel,
+            initramfs,
+            arguments: &self.arguments,
+            second_disk,
+            nic: &self.nic,
+        }
     }
 
     /// The boot of the source system with its own kernel, to the machine's end; its console.
@@ -88,20 +161,14 @@ impl Subject {
     pub fn boot_source(&self) -> Result<String> {
         let (disk, arguments) = (self.disk(), testbed::source_arguments());
         let (kernel, initramfs) = (self.prepared.source_kernel(), self.prepared.source_initramfs());
-        machine(&disk, &kernel, &initramfs, &arguments).run()
-    }
-}
-
-fn machine<'a>(
-    disk: &'a std::path::Path,
-    kernel: &'a std::path::Path,
-    initramfs: &'a std::path::Path,
-    arguments: &'a str,
-) -> Machine<'a> {
-    Machine {
-        disk,
-        kernel,
-        initramfs,
-        arguments,
+        Machine {
+            disk: &disk,
+            kernel: &kernel,
+            initramfs: &initramfs,
+            arguments: &arguments,
+            second_disk: None,
+            nic: NO_NIC,
+        }
+        .run()
     }
 }

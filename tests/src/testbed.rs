@@ -75,7 +75,7 @@ pub fn source() -> Result<PathBuf> {
 }
 
 /// What goes into QEMU, in one directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Prepared {
     dir: PathBuf,
     /// What `build` wrote.
@@ -83,6 +83,14 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    fn read(dir: PathBuf) -> Result<Self> {
+        let manifest = fs::read(dir.join("manifest.json")).context("reading the manifest")?;
+        Ok(Self {
+            manifest: serde_json::from_slice(&manifest)?,
+            dir,
+        })
+    }
+
     /// The source disk after the build.
     pub fn disk(&self) -> PathBuf {
         self.dir.join("disk.img")
@@ -117,16 +125,32 @@ pub fn prepared(suite: Suite, name: &str, config: &str) -> Result<Prepared> {
     let texts = [trees[0].as_str(), trees[1].as_str(), config];
     let name = format!("prepared-{}-{name}", suite.name());
     let dir = cache::entry(&name, &texts, &inputs, |out| {
-        prepare(out, &source, &container, config)
+        prepare(out, &source, &container, config, |_| Ok(()))
     })?;
-    let manifest = fs::read(dir.join("manifest.json")).context("reading the manifest")?;
-    Ok(Prepared {
-        manifest: serde_json::from_slice(&manifest)?,
-        dir,
-    })
+    Prepared::read(dir)
 }
 
-fn prepare(out: &Path, source: &Path, container: &Path, config: &str) -> Result<()> {
+/// The same, not cached: `arrange` makes the source system ready before the build; what it gives (mounts, say) is
+/// dropped after that.
+///
+/// # Errors
+/// As [`prepared`], and those of `arrange`.
+pub fn arranged<T>(
+    out: &Path,
+    config: &str,
+    arrange: impl FnOnce(&disk::Mounted) -> Result<T>,
+) -> Result<Prepared> {
+    prepare(out, &source()?, &container(Suite::Bookworm)?, config, arrange)?;
+    Prepared::read(out.to_owned())
+}
+
+fn prepare<T>(
+    out: &Path,
+    source: &Path,
+    container: &Path,
+    config: &str,
+    arrange: impl FnOnce(&disk::Mounted) -> Result<T>,
+) -> Result<()> {
     if out.exists() {
         fs::remove_dir_all(out)?;
     }
@@ -137,6 +161,7 @@ fn prepare(out: &Path, source: &Path, container: &Path, config: &str) -> Result<
     let configs = mounted.at("etc/leapp/actor_conf.d");
     fs::create_dir_all(&configs)?;
     fs::write(configs.join("livemode.yaml"), config)?;
+    let arrangement = arrange(&mounted)?;
     build(mounted.path(), container).run()?;
     for (from, to) in [
         ("boot/vmlinuz-upgrade.x86_64", "kernel"),
@@ -147,6 +172,7 @@ fn prepare(out: &Path, source: &Path, container: &Path, config: &str) -> Result<
         fs::copy(mounted.at(from), out.join(to)).with_context(|| format!("copying {from}"))?;
     }
     fs::copy(source_kernel(mounted.path())?, out.join("source-kernel"))?;
+    drop(arrangement);
     Ok(())
 }
 

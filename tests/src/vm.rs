@@ -26,7 +26,14 @@ pub struct Machine<'a> {
     pub initramfs: &'a Path,
     /// The whole kernel command line.
     pub arguments: &'a str,
+    /// A second disk.
+    pub second_disk: Option<&'a Path>,
+    /// The network, as QEMU's `-nic` takes it.
+    pub nic: &'a str,
 }
+
+/// No network at all.
+pub const NO_NIC: &str = "none";
 
 impl Machine<'_> {
     /// Runs it until it powers off or reboots; gives what its serial console showed.
@@ -78,7 +85,7 @@ impl Machine<'_> {
                 "none",
                 "-no-reboot",
                 "-nic",
-                "none",
+                self.nic,
             ])
             .args(["-object", "rng-builtin,id=r0", "-device", "virtio-rng-pci,rng=r0"])
             .arg("-drive")
@@ -86,6 +93,12 @@ impl Machine<'_> {
                 "file={},if=virtio,format=raw,cache=unsafe",
                 self.disk.display()
             ))
+            .args(self.second_disk.iter().flat_map(|disk| {
+                [
+                    "-drive".to_owned(),
+                    format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()),
+                ]
+            }))
             .arg("-kernel")
             .arg(self.kernel)
             .arg("-initrd")

@@ -25,7 +25,8 @@ for release in 1 2; do
     build "$release" demo-data "$release" \
         "mkdir -p %{buildroot}/usr/share/demo; seq 1 ${release}0000 >%{buildroot}/usr/share/demo/data" /usr/share/demo/data
 done
-for name in NetworkManager dbus-daemon dracut-live dracut-squash kexec-tools less openssh-clients passwd strace \
+for name in NetworkManager dbus-daemon dracut-live dracut-squash kexec-tools less openssh-clients openssh-server crypto-policies passwd \
+    strace \
     systemd-container util-linux; do
     build target "$name" 1 '' ''
 done

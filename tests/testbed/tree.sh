@@ -30,6 +30,11 @@ if [ "$kind" = source ]; then
         chroot "$1" dnf -q -y install demo-release demo-tool demo-data
         chroot "$1" mktirfs -m no --include-modules=virtio_pci,virtio_blk -o "/boot/initrd.img-source" "$(ls "$1/lib/modules")"
         cp -r "'$files'/." "$1/"
+        chmod 600 "$1/etc/NetworkManager/system-connections/"*
+        mkdir -p "$1/etc/ssh" "$1/root/.ssh"
+        ssh-keygen -q -t ed25519 -N "" -C host -f "$1/etc/ssh/ssh_host_ed25519_key"
+        ssh-keygen -q -t ed25519 -N "" -C admin -f "$1/root/.ssh/id_ed25519"
+        cp "$1/root/.ssh/id_ed25519.pub" "$1/root/keys"
     '
 else
     install='chroot "$1" rpm --initdb'
