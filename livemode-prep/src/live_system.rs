@@ -76,6 +76,11 @@ fn items(plan: &BuildPlan) -> Vec<Item> {
             include_bytes!("../image/NetworkManager.conf").to_vec(),
             0o644,
         );
+        file(
+            "/etc/tmpfiles.d/livemode-network.conf",
+            include_bytes!("../image/network-tmpfiles.conf").to_vec(),
+            0o644,
+        );
     }
     for carried in &plan.carried.files {
         file(&carried.path, carried.content.clone(), carried.mode);
