@@ -5,7 +5,7 @@ DESTDIR =
 PREFIX = /usr
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/livemode
 
-.PHONY: setup build demo check check-all bench install
+.PHONY: setup build demo check check-all bench fuzz install
 setup:
 	dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(PACKAGES); }
 
@@ -31,6 +31,14 @@ check-all: build
 # Side by side with what users would use instead; writes target/bench.json.
 bench: build
 	$(CARGO) run --release -p livemode-tests --bin bench
+
+# The parsers against any text, a minute each; what is found becomes a unit test. Stable Rust needs leave for
+# libFuzzer's instrumentation.
+fuzz:
+	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz
+	for target in config cmdline fstab; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=60 || exit; \
+	done
 
 # Only what is built: no set-up, no file outside DESTDIR.
 install:

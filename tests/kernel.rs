@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::Manifest;
+use livemode_tests::binaries::workspace;
 use livemode_tests::container::{Changed, Programs};
 use livemode_tests::disk::{self, Mounted};
+use livemode_tests::golden;
 use livemode_tests::source::{differences, listing, prep, SourceDisk};
 use livemode_tests::testbed::{self, Suite};
 use nix::sys::signal::{killpg, Signal};
@@ -78,6 +80,48 @@ fn problems(source: &SourceDisk) -> serde_json::Value {
 
 fn manifest(source: &SourceDisk) -> Manifest {
     serde_json::from_str(&source.read(MANIFEST)).unwrap()
+}
+
+/// Everything that `build` will do, with what differs from machine to machine made the same.
+#[test]
+fn root_plan_shows_everything_and_writes_nothing() {
+    let source = SourceDisk::bare().unwrap();
+    fs::create_dir_all(source.at("etc/leapp/actor_conf.d")).unwrap();
+    let config =
+        "livemode: {additional_packages: [demo-extra], capture_strace_info_into: /var/log/leapp.strace}\n";
+    fs::write(source.at("etc/leapp/actor_conf.d/livemode.yaml"), config).unwrap();
+    let before = source.listing().unwrap();
+    let plan = |arguments: &[&str]| {
+        let call = source.prep().arg("plan").args(arguments).arg("--userspace");
+        call.arg(container()).read().unwrap()
+    };
+    let (text, json) = (plan(&[]), plan(&["--json"]));
+    assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
+
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (
+            &json["schema"],
+            &json["packages"]["missing"].as_array().unwrap().len()
+        ),
+        (&1.into(), &12)
+    );
+    let version = json["kernel_version"].as_str().unwrap();
+    let shown = text
+        .replace(source.root().to_str().unwrap(), "")
+        .replace(version, "KERNEL")
+        .lines()
+        .map(|line| match line.split_once(" needed (") {
+            // The numbers are the container's.
+            Some(_) => format!(
+                "{}\n",
+                line.chars().filter(|c| !c.is_ascii_digit()).collect::<String>()
+            ),
+            None => format!("{line}\n"),
+        })
+        .collect::<String>();
+    let golden = workspace().join("tests/fixtures/plan.txt");
+    assert_eq!(golden::compare(&golden, &shown).unwrap(), None);
 }
 
 #[test]

@@ -224,26 +224,64 @@ fn root_a_source_that_would_not_come_back_is_refused() {
     }
 }
 
-#[test]
-fn root_options_of_later_versions_and_a_wrong_configuration_are_refused() {
-    let source = SourceDisk::bare().unwrap();
+/// The configuration of the source system.
+fn configure(source: &SourceDisk, text: &str) {
     let configs = source.at("etc/leapp/actor_conf.d");
     fs::create_dir_all(&configs).unwrap();
-    let write = |text: &str| fs::write(configs.join("livemode.yaml"), text).unwrap();
-    write("livemode: {setup_network_manager: true}\n");
+    fs::write(configs.join("livemode.yaml"), text).unwrap();
+}
+
+#[test]
+fn root_a_wrong_configuration_is_refused() {
+    let source = SourceDisk::bare().unwrap();
+    for (text, fault) in [
+        (
+            "livemode: {squashfs_image_path: /}\n",
+            "livemode.yaml:1: livemode.squashfs_image_path: '/' is not a normalised path of a file",
+        ),
+        (
+            "livemode: {squashfs_image_path: /var/lib/leapp}\n",
+            "livemode.squashfs_image_path: '/var/lib/leapp' is a directory; name a file",
+        ),
+        (
+            "livemode: {dracut_network: ip=dhcp init=/bin/sh}\n",
+            "livemode.dracut_network: 'init=/bin/sh' is no network argument of dracut",
+        ),
+    ] {
+        configure(&source, text);
+        refused_by(&source, &source.prep(), &container(), 3, fault);
+    }
+}
+
+#[test]
+fn root_sshd_without_a_valid_key_or_host_keys_is_refused() {
+    let source = SourceDisk::bare().unwrap();
+    configure(
+        &source,
+        "livemode: {setup_opensshd_using_auth_keys: /root/keys}\n",
+    );
+    fs::create_dir_all(source.at("etc/ssh")).unwrap();
+    fs::create_dir_all(source.at("root")).unwrap();
+    fs::write(source.at("etc/ssh/ssh_host_ed25519_key"), "secret").unwrap();
     refused(
         &source,
         &container(),
-        "setup_network_manager: this version does not support it yet",
+        "setup_opensshd_using_auth_keys: reading /root/keys: No such file or directory",
     );
-    write("livemode: {squashfs_image_path: /}\n");
-    refused_by(
+    fs::write(source.at("root/keys"), "# none\nssh-ed25519 AAAA cut off\n").unwrap();
+    refused(
         &source,
-        &source.prep(),
         &container(),
-        3,
-        "livemode.yaml: livemode.squashfs_image_path: '/' is not a normalised path of a file",
+        "setup_opensshd_using_auth_keys: /root/keys holds no valid key",
     );
+
+    fs::copy(
+        testbed::source().unwrap().join("root/keys"),
+        source.at("root/keys"),
+    )
+    .unwrap();
+    fs::remove_file(source.at("etc/ssh/ssh_host_ed25519_key")).unwrap();
+    refused(&source, &container(), "the source system has no host keys");
 }
 
 #[test]

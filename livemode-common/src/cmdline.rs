@@ -30,10 +30,12 @@ impl Word {
 
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            None => f.write_str(&self.key),
-            Some(v) if v.contains(char::is_whitespace) => write!(f, "{}=\"{v}\"", self.key),
-            Some(v) => write!(f, "{}={v}", self.key),
+        match (&self.value, self.key.contains(is_blank)) {
+            (None, false) => f.write_str(&self.key),
+            (None, true) => write!(f, "\"{}\"", self.key),
+            (Some(v), true) => write!(f, "\"{}={v}\"", self.key),
+            (Some(v), false) if v.contains(is_blank) => write!(f, "{}=\"{v}\"", self.key),
+            (Some(v), false) => write!(f, "{}={v}", self.key),
         }
     }
 }
@@ -50,8 +52,8 @@ impl Cmdline {
         for c in line.chars().chain(std::iter::once(' ')) {
             match c {
                 '"' => (quoted, any) = (!quoted, true),
-                c if c.is_whitespace() && !quoted => {
-                    if any {
+                c if is_blank(c) && !quoted => {
+                    if any && !word.is_empty() {
                         words.push(split(&word));
                     }
                     (word, any) = (String::new(), false);
@@ -62,8 +64,9 @@ impl Cmdline {
                 }
             }
         }
-        if quoted {
-            words.push(split(word.trim_end()));
+        let last = word.trim_end_matches(is_blank);
+        if quoted && !last.is_empty() {
+            words.push(split(last));
         }
         Self(words)
     }
@@ -83,6 +86,11 @@ impl fmt::Display for Cmdline {
         let words: Vec<String> = self.0.iter().map(Word::to_string).collect();
         f.write_str(&words.join(" "))
     }
+}
+
+/// What parts words: isspace() of the kernel's and the shell's, in ASCII.
+fn is_blank(c: char) -> bool {
+    c.is_ascii_whitespace() || c == '\x0b'
 }
 
 fn split(word: &str) -> Word {
@@ -111,6 +119,24 @@ mod tests {
             Cmdline::parse("\"a=b c\" d=\"e f\n").0,
             [Word::pair("a", "b c"), Word::pair("d", "e f")]
         );
-        assert_eq!(Cmdline::parse(" \n"), Cmdline::default());
+        for nothing in [" \n", "\"\" \""] {
+            assert_eq!(Cmdline::parse(nothing), Cmdline::default());
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_as_it_was() {
+        // The last ones were found by fuzzing.
+        for line in [
+            "a=b c",
+            "\"a b=c d\" e",
+            "\"flag with blanks\"",
+            "a=\u{a0}b",
+            "x=\"y\u{b}z\"",
+            "\"\"=a",
+        ] {
+            let once = Cmdline::parse(line);
+            assert_eq!(Cmdline::parse(&once.to_string()), once, "{line}");
+        }
     }
 }

@@ -102,6 +102,11 @@ pub fn load(dir: &Path, root: &SysRoot) -> Result<Loaded> {
     let mut texts = Vec::new();
     let mut faults = Vec::new();
     for path in files(dir)? {
+        if path.exists() && !path.is_file() {
+            // Reading a FIFO would wait for ever.
+            faults.push(format!("{}: no regular file", path.display()));
+            continue;
+        }
         match std::fs::read(&path).map(String::from_utf8) {
             Ok(Ok(text)) => texts.push((path.display().to_string(), text)),
             Ok(Err(e)) => {
@@ -113,14 +118,29 @@ pub fn load(dir: &Path, root: &SysRoot) -> Result<Loaded> {
             Err(e) => faults.push(format!("{}: {e}", path.display())),
         }
     }
+    match merge(&texts, root) {
+        Ok(loaded) if faults.is_empty() => Ok(loaded),
+        Ok(_) => Err(Failure::Config(faults).into()),
+        Err(more) => {
+            faults.extend(more);
+            Err(Failure::Config(faults).into())
+        }
+    }
+}
+
+/// Merges files, each by its name and text, key by key: the later one wins.
+///
+/// # Errors
+/// All faults of all files.
+pub fn merge(texts: &[(String, String)], root: &SysRoot) -> Result<Loaded, Vec<String>> {
     let mut merged = Merged::default();
-    for (file, text) in &texts {
+    for (file, text) in texts {
         merged.add(file, text);
     }
-    faults.append(&mut merged.faults);
+    let mut faults = std::mem::take(&mut merged.faults);
     faults.extend(merged.value_faults(root));
     if !faults.is_empty() {
-        return Err(Failure::Config(faults).into());
+        return Err(faults);
     }
     let origin = |key: &&str| {
         merged

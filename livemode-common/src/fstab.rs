@@ -49,13 +49,16 @@ impl fmt::Display for Entry {
             "{} {} {} {} {} {}",
             escape(&self.fs_spec),
             escape(&self.fs_file),
-            self.fs_vfstype,
-            self.fs_mntops,
-            or_zero(&self.fs_freq),
-            or_zero(&self.fs_passno)
+            escape(&self.fs_vfstype),
+            escape(&self.fs_mntops),
+            escape(&or_zero(&self.fs_freq)),
+            escape(&or_zero(&self.fs_passno))
         )
     }
 }
+
+/// What parts fields (getmntent(3)).
+const BLANKS: [char; 2] = [' ', '\t'];
 
 /// The entries of an fstab's text.
 ///
@@ -64,11 +67,11 @@ impl fmt::Display for Entry {
 pub fn parse(text: &str) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
+        let line = line.trim_matches(BLANKS);
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let fields: Vec<&str> = line.split_whitespace().collect();
+        let fields: Vec<&str> = line.split(BLANKS).filter(|field| !field.is_empty()).collect();
         if fields.len() < 3 {
             bail!(
                 "line {}: expected device, mount point and type, found '{line}'",
@@ -117,6 +120,8 @@ fn escape(field: &str) -> String {
         .replace(' ', r"\040")
         .replace('\t', r"\011")
         .replace('#', r"\043")
+        .replace('\n', r"\012")
+        .replace('\r', r"\015")
 }
 
 #[cfg(test)]
@@ -129,6 +134,20 @@ mod tests {
         let entries = parse(&format!("# comment\n\n{line}\n")).unwrap();
         assert_eq!(entries[0].fs_file, "/mnt/a b");
         assert_eq!(entries[0].to_string(), line);
+    }
+
+    #[test]
+    fn what_is_written_reads_as_it_was() {
+        // Found by fuzzing.
+        for line in [
+            r"a b t o 1\134171 0",
+            r"a b t o\012p",
+            "a b\u{b}c t o",
+            r"a \040 t",
+        ] {
+            let once = parse(line).unwrap();
+            assert_eq!(parse(&once[0].to_string()).unwrap(), once, "{line}");
+        }
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub(crate) fn run() -> Result<()> {
                 );
             } else {
                 plan.commands.iter().for_each(|command| println!("{command}"));
+                if let Some(trace) = &plan.trace {
+                    println!("# the trace is kept in {}", trace.display());
+                }
             }
             Ok(())
         }

@@ -51,14 +51,20 @@ pub fn difference(case: &Path) -> Result<Option<String>> {
         text(&output.stderr)
     )
     .replace(&case.display().to_string(), "CASE");
-    let expected = case.join("expected");
+    let found = compare(&case.join("expected"), &said)?;
+    Ok(found.map(|found| format!("== {line}{found}")))
+}
+
+/// The difference of what was said to a file's content, if there is one; with `LIVEMODE_BLESS` set the file gets it.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn compare(file: &Path, said: &str) -> Result<Option<String>> {
     if std::env::var_os(BLESS).is_some() {
-        fs::write(&expected, &said).with_context(|| format!("writing {}", expected.display()))?;
+        fs::write(file, said).with_context(|| format!("writing {}", file.display()))?;
         return Ok(None);
     }
-    let expected = read("expected")?;
-    Ok((said != expected).then(|| {
-        let name = case.file_name().unwrap_or_default().to_string_lossy();
-        format!("== {name}: {line}\n-- expected\n{expected}\n-- said\n{said}\n")
-    }))
+    let expected = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let difference = || format!("-- {}\n{expected}\n-- said\n{said}\n", file.display());
+    Ok((said != expected).then(difference))
 }
