@@ -26,7 +26,7 @@ check: build
 # The same with the boots that take long.
 check-all: build
 	$(MAKE) check
-	$(CARGO) test -p livemode-tests --features all --test power_cuts
+	$(CARGO) test -p livemode-tests --features all --test power_cuts --test options
 
 # Side by side with what users would use instead; writes target/bench.json.
 bench: build

@@ -125,7 +125,7 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
 ",
         server.port()
     );
-    let mut subject = Subject::arranged(&config, |_, _| Ok(())).unwrap();
+    let mut subject = Subject::arranged(Suite::Bookworm, &config, |_, _| Ok(())).unwrap();
     let disk = subject.mounted().unwrap();
     let image = fs::read(disk.at(IMAGE)).unwrap();
     assert_eq!(mode(&disk.at(IMAGE)), 0o600);
@@ -145,6 +145,18 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
     );
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
 
+    // There is no network at all: its wait ends, and the local image serves.
+    let mut unplugged = subject.twin().unwrap();
+    unplugged.arguments += " upgrade.autostart=1 livemode.timeout=40 livemode.fetch_timeout=3";
+    let console = unplugged.boot().unwrap();
+    for text in [
+        "livemode: no longer waiting for ",
+        "taking the local image",
+        "livemode: the upgrade succeeded",
+    ] {
+        assert!(console.contains(text), "no '{text}':\n{console}");
+    }
+
     let whole = Server::start(image, Manner::Breaks(100 << 20)).unwrap();
     subject.arguments = subject.arguments.replace(
         &format!("10.0.2.2:{}/", server.port()),
@@ -160,6 +172,10 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
         // Reached at the address of the source's profile, with the source's host key.
         let addresses = ssh.until("ip -4 -o address show eth0", "10.0.2.77/24")?;
         ensure!(!addresses.contains("10.0.2.15"), "{addresses}");
+        let routes = ssh.run("ip route")?;
+        ensure!(routes.contains("198.51.100.0/24 via 10.0.2.2 dev eth0"), "{routes}");
+        // One profile is a keyfile as it is, the other was an ifcfg file.
+        ssh.until("ip -4 -o address show office0", "192.0.2.5/24")?;
         let boot = ssh.run("cat /run/livemode/boot.json")?;
         ensure!(boot.contains(&format!("http://10.0.2.2:{}/live.img", whole.port())), "{boot}");
         let motd = ssh.run("cat /etc/motd")?;
@@ -170,8 +186,8 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
         ] {
             ensure!(motd.contains(line), "{motd}");
         }
-        let modes = ssh.run("stat -c %a /root/.ssh /root/.ssh/authorized_keys /etc/ssh/ssh_host_ed25519_key /etc/NetworkManager/system-connections/office.nmconnection")?;
-        ensure!(modes == "700\n600\n600\n600\n", "{modes}");
+        let modes = ssh.run("stat -c %a /root/.ssh /root/.ssh/authorized_keys /etc/ssh/ssh_host_ed25519_key /etc/NetworkManager/system-connections/*")?;
+        ensure!(modes == "700\n600\n600\n600\n600\n", "{modes}");
         ensure!(ssh.run("demo-extra")? == "extra\n", "the additional package is not there");
         let empty = ssh.run("awk -F: '$1 == \"root\" {print \"<\" $2 \">\"}' /etc/passwd /etc/shadow")?;
         ensure!(empty == "<>\n<>\n", "{empty}");
@@ -198,12 +214,39 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
     assert_eq!(subject.state().unwrap()["state"], "succeeded");
 }
 
+#[test]
+#[cfg(feature = "all")]
+fn vm_a_target_of_debian_13_fetches_its_image() {
+    let server = Server::start(Vec::new(), Manner::Status(404)).unwrap();
+    let config = format!(
+        "livemode:
+  url_to_load_squashfs_image_from: http://10.0.2.2:{}/live.img
+  dracut_network: ip=dhcp
+",
+        server.port()
+    );
+    let mut subject = Subject::arranged(Suite::Trixie, &config, |_, _| Ok(())).unwrap();
+    let whole = Server::start(
+        fs::read(subject.mounted().unwrap().at(IMAGE)).unwrap(),
+        Manner::Whole,
+    )
+    .unwrap();
+    let port = |server: &Server| format!("10.0.2.2:{}/", server.port());
+    subject.arguments = subject.arguments.replace(&port(&server), &port(&whole));
+    subject.nic = "user,model=virtio-net-pci".to_owned();
+    let console = subject.boot().unwrap();
+    let mounted = format!("of http://{}live.img is mounted as root", port(&whole));
+    assert!(console.contains(&mounted), "{console}");
+    assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
+    assert_eq!(whole.requests(), ["0"]);
+}
+
 /// Another disk, a btrfs subvolume, a bind mount, a link, and blanks in the name.
 #[test]
 fn vm_an_image_lies_anywhere() {
     const UUID: &str = "6c697665-6d6f-4d6f-8d6f-64656d6f3032";
     let config = "livemode: {squashfs_image_path: /images/live upgrade.img}\n";
-    let subject = Subject::arranged(config, |source, second| {
+    let subject = Subject::arranged(Suite::Bookworm, config, |source, second| {
         fs::File::create(second)?.set_len(2 << 30)?;
         Cmd::new("mkfs.btrfs")
             .args(["-q", "-U", UUID])

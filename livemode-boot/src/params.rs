@@ -10,8 +10,8 @@ use serde::Serialize;
 /// after two thirds of it (120 s) dracut starts degraded arrays, which still may bring the device.
 const DEFAULT_TIMEOUT_S: u64 = 150;
 const DEFAULT_COUNTDOWN_S: u64 = 30;
-/// For a gigabyte over a slow line, with a server that restarts meanwhile.
-const DEFAULT_FETCH_TIMEOUT_S: u64 = 1800;
+/// For a gigabyte at 10 Mbit/s, or a server that restarts; after that the local image serves.
+const DEFAULT_FETCH_TIMEOUT_S: u64 = 900;
 /// Of the memory, as tmpfs(5) reads it: the rest stays for dnf and leapp.
 const DEFAULT_OVERLAY_SIZE: &str = "50%";
 /// What upstream and dmsquash-live take without rd.live.dir= and rd.live.squashimg=.
@@ -177,7 +177,7 @@ mod tests {
                 size_bytes: Some(42),
                 local: None,
                 timeout_s: 150,
-                fetch_timeout_s: 1800,
+                fetch_timeout_s: 900,
                 proxy: None,
                 any_certificate: false,
                 overlay_size: "50%".into(),

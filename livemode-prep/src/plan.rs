@@ -300,6 +300,7 @@ impl BuildPlan {
         if !missing.is_empty() {
             list("packages that dnf will install into the image", missing.to_vec());
         }
+        list("files of the live system", live_system::paths(self));
         list("commands", self.commands().iter().map(Cmd::to_string).collect());
         list("kernel arguments", vec![self.arguments(DIGEST_TO_COME, 0)]);
         if !self.warnings().is_empty() {

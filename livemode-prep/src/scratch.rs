@@ -2,6 +2,7 @@
 //! standard input end and sweeps. A build after a power cut sweeps first.
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -86,7 +87,9 @@ impl Scratch {
         }
         let lock = lock(work.parent().unwrap_or(Path::new("/")))?;
         sweep(root, leftovers)?;
-        fs::create_dir(work).with_context(|| format!("creating {}", work.display()))?;
+        // Host keys and profiles lie in it, in files that only get their own modes at the end.
+        let private = fs::DirBuilder::new().mode(0o700).create(work);
+        private.with_context(|| format!("creating {}", work.display()))?;
         Ok(lock)
     }
 

@@ -41,10 +41,14 @@ impl Subject {
     ///
     /// # Errors
     /// When something cannot be made.
-    pub fn arranged<T>(config: &str, arrange: impl FnOnce(&Mounted, &Path) -> Result<T>) -> Result<Self> {
+    pub fn arranged<T>(
+        suite: Suite,
+        config: &str,
+        arrange: impl FnOnce(&Mounted, &Path) -> Result<T>,
+    ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let second = dir.path().join("second.img");
-        let prepared = testbed::arranged(&dir.path().join("prepared"), config, |mounted| {
+        let prepared = testbed::arranged(suite, &dir.path().join("prepared"), config, |mounted| {
             arrange(mounted, &second)
         })?;
         std::fs::rename(prepared.disk(), dir.path().join("disk.img"))?;

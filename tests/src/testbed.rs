@@ -136,11 +136,12 @@ pub fn prepared(suite: Suite, name: &str, config: &str) -> Result<Prepared> {
 /// # Errors
 /// As [`prepared`], and those of `arrange`.
 pub fn arranged<T>(
+    suite: Suite,
     out: &Path,
     config: &str,
     arrange: impl FnOnce(&disk::Mounted) -> Result<T>,
 ) -> Result<Prepared> {
-    prepare(out, &source()?, &container(Suite::Bookworm)?, config, arrange)?;
+    prepare(out, &source()?, &container(suite)?, config, arrange)?;
     Prepared::read(out.to_owned())
 }
 
