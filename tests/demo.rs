@@ -22,7 +22,7 @@ fn run() -> Result<()> {
     let started = Instant::now();
     let container = testbed::container(Suite::Bookworm)?;
     let source = testbed::source()?;
-    stage("trees (cached)", started);
+    stage("trees (kept for the next time)", started);
 
     let started = Instant::now();
     println!("\n== livemode-prep build");

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{symlink, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -122,6 +122,138 @@ fn root_plan_shows_everything_and_writes_nothing() {
         .collect::<String>();
     let golden = workspace().join("tests/fixtures/plan.txt");
     assert_eq!(golden::compare(&golden, &shown).unwrap(), None);
+}
+
+#[test]
+fn root_leapps_facts_stand_in_for_those_of_the_system() {
+    let source = SourceDisk::bare().unwrap();
+    let facts = source.at("facts.json");
+    let text = serde_json::json!({
+        "StorageInfo": {"fstab": [
+            {"fs_spec": "/dev/mapper/cs-root", "fs_file": "/", "fs_vfstype": "xfs", "fs_mntops": "defaults",
+             "fs_freq": "0", "fs_passno": "0"},
+            {"fs_spec": "UUID=2", "fs_file": "/srv", "fs_vfstype": "ext4", "fs_mntops": "nofail",
+             "fs_freq": "1", "fs_passno": "2"}], "partitions": []},
+        "KernelCmdline": {"parameters": [{"key": "console", "value": "ttyS1"}, {"key": "nosmt", "value": null}]},
+        "FirmwareFacts": {"firmware": "efi"},
+        "TargetUserSpaceInfo": {"path": container(), "scratch": "/s", "mounts": "/m"},
+    });
+    fs::write(&facts, text.to_string()).unwrap();
+    let plan = source
+        .prep()
+        .arg("--leapp-facts")
+        .arg(&facts)
+        .args(["plan", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.read().unwrap()).unwrap();
+    assert_eq!(plan["userspace"], container().to_str().unwrap());
+    assert!(
+        plan["arguments"]
+            .as_str()
+            .unwrap()
+            .ends_with(" console=ttyS1 nosmt"),
+        "{plan}"
+    );
+    let mounts: Vec<&str> = plan["mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m.as_str().unwrap())
+        .collect();
+    assert!(
+        mounts[0].starts_with("/dev/mapper/cs-root /run/upgrade xfs defaults,nofail,"),
+        "{mounts:?}"
+    );
+    assert!(
+        mounts[1].starts_with("UUID=2 /run/upgrade/srv ext4 nofail,"),
+        "{mounts:?}"
+    );
+
+    fs::write(&facts, "{\"StorageInfo\": 1}").unwrap();
+    let (status, _, stderr) = source
+        .prep()
+        .arg("--leapp-facts")
+        .arg(&facts)
+        .arg("plan")
+        .output()
+        .unwrap();
+    assert_eq!(status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("facts.json: invalid type"), "{stderr}");
+}
+
+#[test]
+fn root_private_keys_on_a_web_server_are_warned_of() {
+    let source = SourceDisk::whole().unwrap();
+    let configs = source.at("etc/leapp/actor_conf.d");
+    fs::create_dir_all(&configs).unwrap();
+    let url = "url_to_load_squashfs_image_from: http://host/live.img, dracut_network: ip=dhcp";
+    let warnings = |more: &str| {
+        fs::write(
+            configs.join("livemode.yaml"),
+            format!("livemode: {{{url}{more}}}\n"),
+        )
+        .unwrap();
+        let plan = source
+            .prep()
+            .args(["plan", "--json", "--userspace"])
+            .arg(container())
+            .read()
+            .unwrap();
+        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+        plan["warnings"].to_string()
+    };
+    assert_eq!(warnings(""), "[]");
+    for option in [
+        "setup_network_manager: true",
+        "setup_opensshd_using_auth_keys: /root/keys",
+    ] {
+        let warnings = warnings(&format!(", {option}"));
+        assert!(
+            warnings.contains("the image holds private keys"),
+            "{option}: {warnings}"
+        );
+    }
+    let (status, stdout, stderr) = build(&source, &container()).output().unwrap();
+    assert!(status.success(), "{stderr}");
+    assert!(
+        stderr.starts_with("warning: the image holds private keys"),
+        "{stderr}"
+    );
+    let manifest: Manifest = serde_json::from_str(&stdout).unwrap();
+    assert!(manifest
+        .boot
+        .arguments
+        .starts_with("root=livemode:http://host/live.img livemode.local=UUID="));
+    // Only root sees what is in it, while it is made too.
+    assert_eq!(
+        fs::metadata(source.at("var/lib/leapp/live-upgrade.img"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn root_the_kernels_checksum_goes_along_and_goes_again() {
+    let source = SourceDisk::whole().unwrap();
+    let container = Changed::of(&container()).unwrap();
+    let modules = fs::read_dir(container.at("usr/lib/modules")).unwrap();
+    let version = modules
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .next()
+        .unwrap();
+    let hmac = container.at(&format!("boot/.vmlinuz-{version}.hmac"));
+    fs::write(&hmac, format!("0123abcd  vmlinuz-{version}\n")).unwrap();
+    build(&source, &container.path()).run().unwrap();
+    assert_eq!(
+        source.read("boot/.vmlinuz-upgrade.x86_64.hmac"),
+        "0123abcd  vmlinuz-upgrade.x86_64\n"
+    );
+    fs::remove_file(&hmac).unwrap();
+    build(&source, &container.path()).run().unwrap();
+    assert!(!source.at("boot/.vmlinuz-upgrade.x86_64.hmac").exists());
+    assert_eq!(problems(&source), serde_json::json!([]));
 }
 
 #[test]

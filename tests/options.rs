@@ -196,9 +196,17 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
         ensure!(!status.success() && stderr.contains("Permission denied (publickey)"), "{stderr}");
         ensure!(ssh.run("livemode-run status")?.contains("booted"), "something runs already");
 
+        let identity = ssh.run("cat /etc/machine-id; hostname")?;
+        ensure!(identity == "0123456789abcdef0123456789abcdef\ndemo-source\n", "{identity}");
+
+        ssh.run("touch /run/upgrade/.noreboot")?;
         let _upgrade = ssh.spawn("upgrade");
         ssh.until("livemode-run status", "upgrading: step")?;
         ssh.until(&format!("cat /run/upgrade/{LEAPP_LOG}"), "livemode: attempt 1, step 1 of 2")?;
+        // An admin wants to look before the reboot.
+        ssh.until("livemode-run status", "succeeded")?;
+        running.expect("/run/upgrade/.noreboot is there: not rebooting")?;
+        ssh.run("rm /run/upgrade/.noreboot; systemctl --no-block reboot")?;
         running.wait()
     });
     let console = console.unwrap();

@@ -345,6 +345,18 @@ mod tests {
     }
 
     #[test]
+    fn progress_is_told_in_mib_and_percent() {
+        assert_eq!(
+            progress("http://host/x", 50 * MIB, Some(200 * MIB)),
+            "fetching http://host/x: 50 of 200 MiB, 25 %"
+        );
+        assert_eq!(
+            progress("http://host/x", 50 * MIB, None),
+            "fetching http://host/x: 50 MiB"
+        );
+    }
+
+    #[test]
     fn memory_is_for_one_image_and_the_live_system() {
         let meminfo = "MemTotal:        1500000 kB\nMemAvailable:    1048576 kB\n";
         assert_eq!(room_bytes(meminfo, Some(300 * MIB)).unwrap(), 301 * MIB);
