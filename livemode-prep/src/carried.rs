@@ -9,7 +9,8 @@ use livemode_common::config::Config;
 use livemode_common::container::ContainerDir;
 use livemode_common::sysroot::SysRoot;
 
-use crate::{ifcfg, ssh_keys};
+mod ifcfg;
+mod ssh_keys;
 
 const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
 const NM_CONF: &str = "/etc/NetworkManager/conf.d";

@@ -6,8 +6,10 @@ use livemode_common::container::ContainerDir;
 use livemode_common::contract::SOURCE_MOUNT;
 use livemode_common::fstab::Entry;
 
+use crate::artifacts;
 use crate::plan::BuildPlan;
-use crate::{artifacts, sshd};
+
+mod sshd;
 
 const UNIT_DIR: &str = "/etc/systemd/system";
 const UNITS: [(&str, &str); 3] = [

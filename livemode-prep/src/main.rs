@@ -7,7 +7,6 @@ mod carried;
 mod chroot;
 mod cli;
 mod facts;
-mod ifcfg;
 mod initramfs;
 mod live_system;
 mod livefstab;
@@ -18,8 +17,6 @@ mod remove;
 mod scratch;
 mod space;
 mod squash;
-mod ssh_keys;
-mod sshd;
 mod status;
 mod userspace;
 

@@ -3,9 +3,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
+use livemode_common::contract::{Manifest, MANIFEST, STATE_DIR};
 
 use crate::binaries::binary;
 use crate::disk::{self, Mounted};
@@ -13,6 +15,11 @@ use crate::testbed;
 
 const FSTAB: &str = "UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 / ext4 defaults 0 1\n";
 const ARGUMENTS: &str = "root=UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 ro quiet console=ttyS0\n";
+
+/// The work directory of a build with the default configuration.
+pub const WORK: &str = "var/lib/leapp/.livemode-work";
+/// For what takes a second or a few, on a machine of any load.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// The disk goes with it.
 pub struct SourceDisk {
@@ -78,6 +85,42 @@ impl SourceDisk {
         self.dir.path().join("disk.img")
     }
 
+    /// `livemode-prep build` from this container, for a program.
+    pub fn build(&self, container: &Path) -> Cmd {
+        let build = self.prep().args(["build", "--json", "--userspace"]);
+        build.arg(container)
+    }
+
+    /// What the last build wrote down.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn manifest(&self) -> Manifest {
+        serde_json::from_str(&self.read(MANIFEST)).expect("what build wrote is a manifest")
+    }
+
+    /// What `status` finds wrong with a build.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn problems(&self) -> serde_json::Value {
+        let status = self
+            .prep()
+            .args(["status", "--json"])
+            .read()
+            .expect("status works");
+        let mut status: serde_json::Value = serde_json::from_str(&status).expect("status gives JSON");
+        assert!(!status["prepared"].is_null(), "{status}");
+        status["problems"].take()
+    }
+
+    /// Waits for the sweeper, which outlives a killed build by a moment.
+    pub fn swept(&self) {
+        wait_for("the sweeper", || !self.at(WORK).exists());
+        let state = self.at(STATE_DIR);
+        wait_for("the sweeper", || !state.exists() || self.at(MANIFEST).exists());
+    }
+
     /// `livemode-prep` for this system, opted in; its subcommand is to follow.
     pub fn prep(&self) -> Cmd {
         prep(self.root())
@@ -98,6 +141,26 @@ pub fn prep(root: &Path) -> Cmd {
         .env("LEAPP_UNSUPPORTED", "1")
         .arg("--root")
         .arg(root)
+}
+
+/// Takes back what was built for a system on a directory.
+///
+/// # Panics
+/// When it cannot be.
+pub fn remove(root: &Path) {
+    prep(root).arg("remove").run().expect("remove works");
+}
+
+/// Waits until it is so.
+///
+/// # Panics
+/// When it is not within [`LIMIT`].
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < LIMIT, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Every path below `root` with its type, mode, and a file's size or a link's end.

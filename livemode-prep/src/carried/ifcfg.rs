@@ -1,8 +1,13 @@
 //! Turns an ifcfg profile into a NetworkManager keyfile, for targets whose NetworkManager no longer reads ifcfg files
 //! (el10). By nm-settings-ifcfg-rh(5) and nm-settings-keyfile(5). What has no counterpart is named, never dropped
 //! silently. Pure.
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use keyfile::Keyfile;
+use routes::{prefix_of, routes, rules};
+use variables::{numbered, Variables};
+
+mod keyfile;
+mod routes;
+mod variables;
 
 /// The texts of one profile; empty where there is no such file.
 pub(crate) struct Profile<'a> {
@@ -19,120 +24,6 @@ pub(crate) struct Converted {
     pub(crate) keyfile: String,
     /// What could not be carried over, a sentence each.
     pub(crate) lost: Vec<String>,
-}
-
-/// Say nothing that a keyfile needs: defaults, or for initscripts only.
-const WITHOUT_MEANING: [&str; 12] = [
-    "NM_CONTROLLED",
-    "USERCTL",
-    "PROXY_METHOD",
-    "BROWSER_ONLY",
-    "IPV6_ADDR_GEN_MODE",
-    "IPV6_PRIVACY",
-    "NOZEROCONF",
-    "BOOTPROTOv6",
-    "BONDING_MASTER",
-    "IPV6FORWARDING",
-    "DEVICETYPE",
-    "REORDER_HDR",
-];
-/// A routing rule of ifcfg may lack a priority, a keyfile's must have one; from here on, as iproute2 counts down.
-const FIRST_PRIORITY: usize = 30_000;
-
-/// The variables of a file, and which of them were asked for.
-struct Variables {
-    values: BTreeMap<String, String>,
-    used: std::cell::RefCell<Vec<String>>,
-}
-
-impl Variables {
-    /// Shell assignments, one a line, as both NetworkManager and initscripts read them.
-    fn parse(text: &str) -> Self {
-        let lines = text.lines().map(|line| line.trim().trim_start_matches("export "));
-        let pairs = lines
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| line.split_once('='));
-        Self {
-            values: pairs
-                .map(|(key, value)| (key.trim().to_owned(), unquote(value.trim())))
-                .collect(),
-            used: Default::default(),
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.used.borrow_mut().push(key.to_owned());
-        self.values
-            .get(key)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
-    }
-
-    fn first(&self, keys: &[&str]) -> Option<&str> {
-        keys.iter().filter_map(|key| self.get(key)).last()
-    }
-
-    fn is(&self, key: &str, default: bool) -> bool {
-        match self.get(key).map(str::to_ascii_lowercase).as_deref() {
-            Some("yes" | "true" | "on" | "1" | "t" | "y") => true,
-            Some("no" | "false" | "off" | "0" | "f" | "n") => false,
-            _ => default,
-        }
-    }
-
-    fn unused(&self) -> impl Iterator<Item = &str> {
-        let used = self.used.borrow().clone();
-        let is_unused = move |key: &&str| !used.iter().any(|u| u == key) && !WITHOUT_MEANING.contains(key);
-        self.values.keys().map(String::as_str).filter(is_unused)
-    }
-}
-
-fn unquote(value: &str) -> String {
-    let mut out = String::new();
-    let mut quote = None;
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(q), c) if c == q => quote = None,
-            (None | Some('"'), '\\') => out.extend(chars.next()),
-            // A comment behind the value.
-            (None, ' ' | '\t') => break,
-            (_, c) => out.push(c),
-        }
-    }
-    out
-}
-
-/// A keyfile in the making: sections in the order of their first line.
-#[derive(Default)]
-struct Keyfile(Vec<(&'static str, String)>);
-
-impl Keyfile {
-    fn set(&mut self, section: &'static str, key: &str, value: impl std::fmt::Display) {
-        if !self.0.iter().any(|(name, _)| *name == section) {
-            self.0.push((section, String::new()));
-        }
-        if let Some((_, lines)) = self.0.iter_mut().find(|(name, _)| *name == section) {
-            // Writing to a String does not fail.
-            let _ = writeln!(lines, "{key}={value}");
-        }
-    }
-
-    fn set_some(&mut self, section: &'static str, key: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.set(section, key, value);
-        }
-    }
-
-    fn text(self) -> String {
-        let sections: Vec<String> = self
-            .0
-            .into_iter()
-            .map(|(name, lines)| format!("[{name}]\n{lines}"))
-            .collect();
-        sections.join("\n")
-    }
 }
 
 pub(crate) fn to_keyfile(profile: &Profile) -> Converted {
@@ -275,22 +166,6 @@ fn security(v: &Variables, keys: &Variables, k: &mut Keyfile) {
     }
 }
 
-/// Addresses and their like come numbered: KEY, KEY0, KEY1, …
-fn numbered(v: &Variables, key: &str) -> Vec<(String, String)> {
-    let suffixes = std::iter::once(String::new()).chain((0..32).map(|i| i.to_string()));
-    suffixes
-        .filter_map(|suffix| {
-            v.get(&format!("{key}{suffix}"))
-                .map(|value| (suffix.clone(), value.to_owned()))
-        })
-        .collect()
-}
-
-fn prefix_of(netmask: &str) -> Option<u32> {
-    let mask = u32::from(netmask.parse::<std::net::Ipv4Addr>().ok()?);
-    (mask.leading_ones() + mask.trailing_zeros() == 32 || mask == 0).then(|| mask.count_ones())
-}
-
 fn ipv4(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String>) {
     let addresses = numbered(v, "IPADDR");
     let method = match v.get("BOOTPROTO").map(str::to_ascii_lowercase).as_deref() {
@@ -407,72 +282,6 @@ fn ipv6(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String
     k.set_some("ipv6", "route-metric", v.get("IPV6_ROUTE_METRIC"));
     routes("ipv6", profile.route6, "::/0", k, lost);
     rules("ipv6", profile.rule6, k);
-}
-
-/// A route file has ADDRESS0=, NETMASK0=, GATEWAY0= and METRIC0=, or arguments of `ip route add` on each line.
-fn routes(section: &'static str, text: &str, default: &str, k: &mut Keyfile, lost: &mut Vec<String>) {
-    let mut number = 0;
-    let mut add = |to: &str, gateway: Option<&str>, metric: Option<&str>, k: &mut Keyfile| {
-        number += 1;
-        let mut route = to.to_owned();
-        for part in [gateway.or(metric.map(|_| "")), metric].into_iter().flatten() {
-            route = format!("{route},{part}");
-        }
-        k.set(section, &format!("route{number}"), route);
-    };
-    let v = Variables::parse(text);
-    for (suffix, address) in numbered(&v, "ADDRESS") {
-        let prefix = v
-            .get(&format!("NETMASK{suffix}"))
-            .and_then(prefix_of)
-            .unwrap_or(32);
-        let (gateway, metric) = (
-            v.get(&format!("GATEWAY{suffix}")),
-            v.get(&format!("METRIC{suffix}")),
-        );
-        add(&format!("{address}/{prefix}"), gateway, metric, k);
-    }
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with('#'));
-    for line in lines.filter(|line| !line.contains('=')) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let after = |word: &str| {
-            words
-                .iter()
-                .position(|w| *w == word)
-                .and_then(|at| words.get(at + 1))
-                .copied()
-        };
-        let to = if words[0] == "default" { default } else { words[0] };
-        let known = ["via", "dev", "metric", "proto", "scope", "static", "link"];
-        let unknown = words.iter().skip(1).step_by(2).find(|word| !known.contains(word));
-        if let Some(word) = unknown {
-            lost.push(format!("the route '{line}': {word} is not carried over"));
-        }
-        add(to, after("via"), after("metric"), k);
-    }
-}
-
-/// Arguments of `ip rule add` on each line; a keyfile takes them as they are, with a priority.
-fn rules(section: &'static str, text: &str, k: &mut Keyfile) {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with('#'));
-    for (number, line) in lines.enumerate() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let has_priority = words
-            .iter()
-            .any(|w| ["priority", "pref", "order", "prio"].contains(w));
-        let rule = if has_priority {
-            line.to_owned()
-        } else {
-            format!("priority {} {line}", FIRST_PRIORITY + number)
-        };
-        k.set(section, &format!("routing-rule{}", number + 1), rule);
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,83 @@
+//! The route- and rule- files beside an ifcfg file. Pure.
+use super::keyfile::Keyfile;
+use super::variables::{numbered, Variables};
+
+/// A routing rule of ifcfg may lack a priority, a keyfile's must have one; from here on, as iproute2 counts down.
+const FIRST_PRIORITY: usize = 30_000;
+
+/// A route file has ADDRESS0=, NETMASK0=, GATEWAY0= and METRIC0=, or arguments of `ip route add` on each line.
+pub(super) fn routes(
+    section: &'static str,
+    text: &str,
+    default: &str,
+    k: &mut Keyfile,
+    lost: &mut Vec<String>,
+) {
+    let mut number = 0;
+    let mut add = |to: &str, gateway: Option<&str>, metric: Option<&str>, k: &mut Keyfile| {
+        number += 1;
+        let mut route = to.to_owned();
+        for part in [gateway.or(metric.map(|_| "")), metric].into_iter().flatten() {
+            route = format!("{route},{part}");
+        }
+        k.set(section, &format!("route{number}"), route);
+    };
+    let v = Variables::parse(text);
+    for (suffix, address) in numbered(&v, "ADDRESS") {
+        let prefix = v
+            .get(&format!("NETMASK{suffix}"))
+            .and_then(prefix_of)
+            .unwrap_or(32);
+        let (gateway, metric) = (
+            v.get(&format!("GATEWAY{suffix}")),
+            v.get(&format!("METRIC{suffix}")),
+        );
+        add(&format!("{address}/{prefix}"), gateway, metric, k);
+    }
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    for line in lines.filter(|line| !line.contains('=')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let after = |word: &str| {
+            words
+                .iter()
+                .position(|w| *w == word)
+                .and_then(|at| words.get(at + 1))
+                .copied()
+        };
+        let to = if words[0] == "default" { default } else { words[0] };
+        let known = ["via", "dev", "metric", "proto", "scope", "static", "link"];
+        let unknown = words.iter().skip(1).step_by(2).find(|word| !known.contains(word));
+        if let Some(word) = unknown {
+            lost.push(format!("the route '{line}': {word} is not carried over"));
+        }
+        add(to, after("via"), after("metric"), k);
+    }
+}
+
+/// Arguments of `ip rule add` on each line; a keyfile takes them as they are, with a priority.
+pub(super) fn rules(section: &'static str, text: &str, k: &mut Keyfile) {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    for (number, line) in lines.enumerate() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let has_priority = words
+            .iter()
+            .any(|w| ["priority", "pref", "order", "prio"].contains(w));
+        let rule = if has_priority {
+            line.to_owned()
+        } else {
+            format!("priority {} {line}", FIRST_PRIORITY + number)
+        };
+        k.set(section, &format!("routing-rule{}", number + 1), rule);
+    }
+}
+
+pub(super) fn prefix_of(netmask: &str) -> Option<u32> {
+    let mask = u32::from(netmask.parse::<std::net::Ipv4Addr>().ok()?);
+    (mask.leading_ones() + mask.trailing_zeros() == 32 || mask == 0).then(|| mask.count_ones())
+}
