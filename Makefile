@@ -3,9 +3,13 @@ PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf create
 CARGO = cargo
 DESTDIR =
 PREFIX = /usr
+SHARE = $(DESTDIR)$(PREFIX)/share
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/livemode
+BINARIES = livemode-prep livemode-boot livemode-run
+# Where install takes the binaries from.
+BUILT = target/release
 
-.PHONY: setup build demo check check-all bench fuzz install
+.PHONY: setup build demo check check-all bench fuzz dist rpm install
 setup:
 	dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(PACKAGES); }
 
@@ -40,9 +44,30 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=60 || exit; \
 	done
 
-# Only what is built: no set-up, no file outside DESTDIR.
+# One build for el8 (glibc 2.28, kernel 4.18), el9 and el10, in target/dist. zig, from PyPI, brings the old glibc's symbols.
+dist: setup
+	python3 -m venv target/zig
+	target/zig/bin/pip install --quiet ziglang==0.15.1
+	command -v cargo-zigbuild >/dev/null || $(CARGO) install --quiet cargo-zigbuild
+	PATH=$(CURDIR)/target/zig/bin:$$PATH CARGO_ZIGBUILD_PYTHON_PATH=$(CURDIR)/target/zig/bin/python3 \
+		$(CARGO) zigbuild --release --target x86_64-unknown-linux-gnu.2.28
+	mkdir -p target/dist
+	install -m 0755 -t target/dist $(addprefix target/x86_64-unknown-linux-gnu/release/,$(BINARIES))
+
+# The packages, from what dist has made, in target/rpm.
+rpm: dist
+	packaging/rpm.sh target/dist target/rpm
+
+# Only what is built: no set-up, and no file outside DESTDIR.
 install:
-	install -D -m 0755 target/release/livemode-prep $(DESTDIR)$(PREFIX)/sbin/livemode-prep
-	install -D -m 0755 -t $(LIBEXEC) target/release/livemode-boot target/release/livemode-run
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/licenses/livemode LICENSE
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/livemode README.md CHANGELOG.md
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/sbin $(BUILT)/livemode-prep
+	install -D -m 0755 -t $(LIBEXEC) $(BUILT)/livemode-boot $(BUILT)/livemode-run
+	install -D -m 0755 -t $(SHARE)/livemode/dracut/90livemode livemode-boot/dracut/90livemode/*.sh
+	install -D -m 0644 -t $(SHARE)/livemode/systemd livemode-run/systemd/*.service
+	install -D -m 0644 -t $(SHARE)/man/man8 livemode-prep/man/*.8 livemode-boot/man/*.8 livemode-run/man/*.8
+	install -D -m 0644 -t $(SHARE)/man/man5 livemode-prep/man/livemode.yaml.5
+	install -D -m 0644 -t $(SHARE)/bash-completion/completions packaging/completions/bash/livemode-prep
+	install -D -m 0644 -t $(SHARE)/zsh/site-functions packaging/completions/zsh/_livemode-prep
+	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d packaging/completions/fish/livemode-prep.fish
+	install -D -m 0644 -t $(SHARE)/licenses/livemode LICENSE
+	install -D -m 0644 -t $(SHARE)/doc/livemode README.md CHANGELOG.md

@@ -1,59 +1,13 @@
-//! The command line of `livemode-boot`.
-use std::path::PathBuf;
-
+//! Does what the command line of `livemode-boot` asks for.
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
 
+use crate::args::{Cli, Command, Line};
 use crate::params::BootParams;
 use crate::plan::MountPlan;
 use crate::{apply, wayback};
-
-/// Mounts the image of an upgrade as root, in the initramfs
-#[derive(Parser)]
-#[command(name = "livemode-boot", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Wait for the image's device, check the image and mount it as root; what the dracut hook calls.
-    /// When that fails: say why, count down, and take the way back that rd.emergency= asks for
-    Mount {
-        /// Where the root file system is to be mounted
-        #[arg(long, value_name = "DIR", default_value = "/sysroot")]
-        sysroot: PathBuf,
-        #[command(flatten)]
-        line: Line,
-    },
-    /// Show what would be waited for, checked and mounted; touches nothing
-    Plan {
-        #[command(flatten)]
-        line: Line,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Exit with 0 when the image's device is there or its deadline has passed; for dracut's initqueue
-    #[command(hide = true)]
-    Settled {
-        /// The queue's conditions; past the deadline they are removed
-        #[arg(long, value_name = "DIR")]
-        conditions: Option<PathBuf>,
-        #[command(flatten)]
-        line: Line,
-    },
-}
-
-#[derive(Args)]
-struct Line {
-    /// The kernel command line to go by
-    #[arg(long, value_name = "FILE", default_value = "/proc/cmdline")]
-    cmdline: PathBuf,
-}
 
 impl Line {
     fn read(&self) -> Result<String> {

@@ -1,5 +1,6 @@
 //! Early boot: mounts the squashfs image as root. Runs in the target's initramfs, called by a dracut hook.
 mod apply;
+mod args;
 mod cli;
 mod console;
 mod device;

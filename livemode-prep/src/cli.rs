@@ -1,89 +1,14 @@
-//! The command line of `livemode-prep`.
-use std::path::PathBuf;
-
+//! Does what the command line of `livemode-prep` asks for.
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::Parser;
 use livemode_common::config;
 use livemode_common::contract::{CONFIG_DIR, SCHEMA};
 use livemode_common::failure::precondition;
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
+use crate::args::{Cli, Command, Json, Loader, Userspace};
 use crate::{build, facts, packages, plan, remove, scratch, status};
-
-/// Prepares an in-place upgrade that runs from a live image
-#[derive(Parser)]
-#[command(name = "livemode-prep", version)]
-struct Cli {
-    #[command(flatten)]
-    shared: Shared,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Args)]
-struct Shared {
-    /// The source system
-    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
-    /// Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]
-    #[arg(long, global = true, value_name = "DIR")]
-    config_dir: Option<PathBuf>,
-    /// Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here
-    #[arg(long, global = true, value_name = "FILE")]
-    leapp_facts: Option<PathBuf>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Load, check and print the configuration
-    Config(Json),
-    /// Print the packages that the target container must have
-    Requirements(Json),
-    /// Show what build would do, and the space it needs; writes nothing
-    Plan(Userspace),
-    /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
-    Build {
-        #[command(flatten)]
-        userspace: Userspace,
-        /// Who keeps the boot entry; none: its arguments are printed and left to you
-        #[arg(long, value_enum, default_value_t = Loader::None)]
-        boot_entry: Loader,
-    },
-    /// Show what is prepared, and how the last upgrade went
-    Status(Json),
-    /// Take back everything that build made; a second call is no error
-    Remove,
-    /// Remove what a build leaves half-done, once standard input ends: when that build does
-    #[command(hide = true)]
-    Sweep {
-        #[arg(long, value_name = "DIR")]
-        made: Vec<PathBuf>,
-        #[arg(value_name = "PATH", required = true)]
-        leftovers: Vec<PathBuf>,
-    },
-}
-
-#[derive(Args)]
-struct Json {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Userspace {
-    /// The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp's facts]
-    #[arg(long, value_name = "DIR")]
-    userspace: Option<PathBuf>,
-    #[command(flatten)]
-    output: Json,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Loader {
-    None,
-}
 
 pub(crate) fn run() -> Result<()> {
     let Cli { shared, command } = Cli::parse();

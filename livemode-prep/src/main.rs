@@ -1,5 +1,6 @@
 //! Before the reboot: turns the target-system container into a live image with its initramfs and boot entry.
 //! Runs on the source system.
+mod args;
 mod artifacts;
 mod bootentry;
 mod build;

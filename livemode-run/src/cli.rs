@@ -1,62 +1,14 @@
-//! The command line of `livemode-run`.
-use std::path::PathBuf;
-
+//! Does what the command line of `livemode-run` asks for.
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
-use livemode_common::contract::{SCHEMA, SOURCE_MOUNT};
+use clap::Parser;
+use livemode_common::contract::SCHEMA;
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
+use crate::args::{Cli, Command};
 use crate::facts::Facts;
 use crate::plan::UpgradePlan;
 use crate::{by_hand, logs, status, upgrade};
-
-/// Runs the upgrade of the source system from the live system
-#[derive(Parser)]
-#[command(name = "livemode-run", version)]
-struct Cli {
-    #[command(flatten)]
-    inputs: Inputs,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Args)]
-struct Inputs {
-    /// Where the source system is mounted
-    #[arg(long, global = true, value_name = "DIR", default_value = SOURCE_MOUNT)]
-    source: PathBuf,
-    /// The kernel command line to go by
-    #[arg(long, global = true, value_name = "FILE", default_value = "/proc/cmdline")]
-    cmdline: PathBuf,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it
-    Upgrade,
-    /// Show the commands that upgrade would run
-    Plan {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show where the upgrade stands
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Exit with 0 when the upgrade is to start: by the boot line, or because an admin asked for it
-    #[command(hide = true)]
-    Wanted,
-    /// Copy the upgrade's output to the consoles
-    #[command(hide = true)]
-    Console,
-    /// Copy the journal to the source system's disk
-    #[command(hide = true)]
-    Journal,
-}
 
 pub(crate) fn run() -> Result<()> {
     let Cli { inputs, command } = Cli::parse();

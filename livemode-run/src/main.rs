@@ -1,4 +1,5 @@
 //! In the live system: runs the upgrade of the source system below it, and reboots.
+mod args;
 mod by_hand;
 mod cli;
 mod facts;

@@ -1,0 +1,53 @@
+//! What `livemode-boot` takes on its command line. Only definitions: its manual page and completions are made from them.
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Mounts the image of an upgrade as root, in the initramfs
+#[derive(Parser)]
+#[command(name = "livemode-boot", version)]
+#[command(
+    after_help = "Exit status: 0 done, 1 the operation failed, 2 usage, 3 the configuration is invalid, 4 a precondition is \
+                        not met."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Wait for the image's device, check the image and mount it as root; what the dracut hook calls.
+    /// When that fails: say why, count down, and take the way back that rd.emergency= asks for
+    Mount {
+        /// Where the root file system is to be mounted
+        #[arg(long, value_name = "DIR", default_value = "/sysroot")]
+        sysroot: PathBuf,
+        #[command(flatten)]
+        line: Line,
+    },
+    /// Show what would be waited for, checked and mounted; touches nothing
+    Plan {
+        #[command(flatten)]
+        line: Line,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Exit with 0 when the image's device is there or its deadline has passed; for dracut's initqueue
+    #[command(hide = true)]
+    Settled {
+        /// The queue's conditions; past the deadline they are removed
+        #[arg(long, value_name = "DIR")]
+        conditions: Option<PathBuf>,
+        #[command(flatten)]
+        line: Line,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Line {
+    /// The kernel command line to go by
+    #[arg(long, value_name = "FILE", default_value = "/proc/cmdline")]
+    pub(crate) cmdline: PathBuf,
+}

@@ -1,0 +1,82 @@
+//! What `livemode-prep` takes on its command line. Only definitions: its manual page and completions are made from them.
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Prepares an in-place upgrade that runs from a live image
+#[derive(Parser)]
+#[command(name = "livemode-prep", version)]
+#[command(
+    after_help = "Exit status: 0 done, 1 the operation failed, 2 usage, 3 the configuration is invalid, 4 a precondition is \
+                        not met."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args)]
+pub(crate) struct Shared {
+    /// The source system
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+    /// Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) config_dir: Option<PathBuf>,
+    /// Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) leapp_facts: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Load, check and print the configuration
+    Config(Json),
+    /// Print the packages that the target container must have
+    Requirements(Json),
+    /// Show what build would do, and the space it needs; writes nothing
+    Plan(Userspace),
+    /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
+    Build {
+        #[command(flatten)]
+        userspace: Userspace,
+        /// Who keeps the boot entry; none: its arguments are printed and left to you
+        #[arg(long, value_enum, default_value_t = Loader::None)]
+        boot_entry: Loader,
+    },
+    /// Show what is prepared, and how the last upgrade went
+    Status(Json),
+    /// Take back everything that build made; a second call is no error
+    Remove,
+    /// Remove what a build leaves half-done, once standard input ends: when that build does
+    #[command(hide = true)]
+    Sweep {
+        #[arg(long, value_name = "DIR")]
+        made: Vec<PathBuf>,
+        #[arg(value_name = "PATH", required = true)]
+        leftovers: Vec<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Userspace {
+    /// The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp's facts]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) userspace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Loader {
+    None,
+}

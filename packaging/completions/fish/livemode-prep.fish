@@ -1,0 +1,84 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_livemode_prep_global_optspecs
+    string join \n root= config-dir= leapp-facts= h/help V/version
+end
+
+function __fish_livemode_prep_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_livemode_prep_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_livemode_prep_using_subcommand
+    set -l cmd (__fish_livemode_prep_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s V -l version -d 'Print version'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "config" -d 'Load, check and print the configuration'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "requirements" -d 'Print the packages that the target container must have'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "plan" -d 'Show what build would do, and the space it needs; writes nothing'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "sweep" -d 'Remove what a build leaves half-done, once standard input ends: when that build does'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you' -r -f -a "none\t''"
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l made -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "config" -d 'Load, check and print the configuration'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "requirements" -d 'Print the packages that the target container must have'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "plan" -d 'Show what build would do, and the space it needs; writes nothing'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "sweep" -d 'Remove what a build leaves half-done, once standard input ends: when that build does'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
