@@ -1,4 +1,4 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs strace zstd \
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs strace zstd binutils python3-venv \
 	btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
 CARGO = cargo
 DESTDIR =
@@ -21,10 +21,10 @@ demo: build
 	$(CARGO) run --release -p livemode-tests --bin demo
 
 # What must hold before a change is taken.
-check: build
+check: build rpm
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- --deny warnings
-	shellcheck tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh livemode-prep/image/upgrade
+	shellcheck packaging/*.sh tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh livemode-prep/image/upgrade
 	$(CARGO) test --workspace
 
 # The same with the boots that take long.
@@ -44,12 +44,14 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=60 || exit; \
 	done
 
-# One build for el8 (glibc 2.28, kernel 4.18), el9 and el10, in target/dist. zig, from PyPI, brings the old glibc's symbols.
+# One build for el8 (glibc 2.28, kernel 4.18), el9 and el10, in target/dist. zig, from PyPI, brings the old glibc's symbols, and the
+# kernel headers that the bindings of loop devices are made from.
 dist: setup
-	python3 -m venv target/zig
+	test -x target/zig/bin/pip || python3 -m venv target/zig
 	target/zig/bin/pip install --quiet ziglang==0.15.1
 	command -v cargo-zigbuild >/dev/null || $(CARGO) install --quiet cargo-zigbuild
-	PATH=$(CURDIR)/target/zig/bin:$$PATH CARGO_ZIGBUILD_PYTHON_PATH=$(CURDIR)/target/zig/bin/python3 \
+	headers=$$(echo $(CURDIR)/target/zig/lib/python3*/site-packages/ziglang/lib/libc/include); \
+	CARGO_ZIGBUILD_PYTHON_PATH=$(CURDIR)/target/zig/bin/python3 CPATH=$$headers/any-linux-any:$$headers/x86-linux-any \
 		$(CARGO) zigbuild --release --target x86_64-unknown-linux-gnu.2.28
 	mkdir -p target/dist
 	install -m 0755 -t target/dist $(addprefix target/x86_64-unknown-linux-gnu/release/,$(BINARIES))

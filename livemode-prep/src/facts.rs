@@ -145,7 +145,8 @@ impl Facts {
                 .machine()
                 .to_string_lossy()
                 .into_owned(),
-            machine_id: read_line(&root.at("etc/machine-id")),
+            // "uninitialized" until the first boot is over (machine-id(5)).
+            machine_id: read_line(&root.at("etc/machine-id")).filter(|id| id != "uninitialized"),
             hostname: read_line(&root.at("etc/hostname")),
             image_device: device_under(root, &image_dir)?,
             image_dir,

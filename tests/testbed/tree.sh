@@ -55,3 +55,8 @@ mmdebstrap --mode=root --variant=essential --format=directory \
     --customize-hook="$install" \
     --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*' \
     "$suite" "$out"
+
+if [ "$kind" = source ]; then
+    # mmdebstrap empties it at its end.
+    cp "$files/etc/machine-id" "$out/etc/machine-id"
+fi
