@@ -112,6 +112,17 @@ fn root_an_image_comes_by_http() {
     assert_eq!(server.requests(), ["0"]);
 }
 
+/// As upstream's actors write the entry: no digest, no size.
+#[test]
+fn root_an_image_of_upstreams_entry_comes_unchecked() {
+    let image = Image::new();
+    let server = Server::start(image.bytes.clone(), Manner::Breaks(3_000_000)).unwrap();
+    let (code, said) = image.mount(&format!("root=live:{} rd.live.image ip=dhcp", http(&server)));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("\"sha256\": null"), "{said}");
+    assert_eq!(server.requests(), ["0", "3000000"]);
+}
+
 #[test]
 fn root_an_image_comes_by_ftp() {
     let image = Image::new();

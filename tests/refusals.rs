@@ -331,7 +331,7 @@ fn root_a_package_that_nobody_has_is_named() {
     fs::create_dir_all(&configs).unwrap();
     fs::write(
         configs.join("livemode.yaml"),
-        "livemode: {additional_packages: [demo-extra, no-such-package]}\n",
+        "livemode: {additional_packages: [/usr/bin/demo-extra, no-such-package]}\n",
     )
     .unwrap();
     let before = source.listing().unwrap();

@@ -49,18 +49,27 @@ pub(crate) fn missing(chroot: &Chroot, packages: &[String]) -> Result<Vec<String
         .args(["-q", "--whatprovides"])
         .args(packages)
         .output()?;
-    let is_missing = |package: &String| {
-        package.starts_with('@')
-            || stdout.lines().any(|line| {
-                line == format!("no package provides {package}")
-                    || line == format!("package {package} is not installed")
-            })
-    };
-    let missing: Vec<String> = packages.iter().filter(|p| is_missing(p)).cloned().collect();
     if stdout.trim().is_empty() {
         bail!("asking the container's rpm: {}", stderr.trim());
     }
-    Ok(missing)
+    let said: Vec<&str> = stdout.lines().chain(stderr.lines()).collect();
+    Ok(packages
+        .iter()
+        .filter(|p| is_missing(p, &said))
+        .cloned()
+        .collect())
+}
+
+/// Whether rpm has said of a package, or of a file that a package is to bring, that it is not there. Only dnf knows of
+/// groups.
+fn is_missing(package: &str, said: &[&str]) -> bool {
+    let not_there = [
+        format!("no package provides {package}"),
+        format!("package {package} is not installed"),
+        format!("file {package} is not owned by any package"),
+        format!("error: file {package}: No such file or directory"),
+    ];
+    package.starts_with('@') || said.iter().any(|line| not_there.iter().any(|text| line == text))
 }
 
 /// Installs packages into the chroot's overlay.
@@ -97,6 +106,27 @@ pub(crate) fn install(chroot: &Chroot, packages: &[String]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_rpm_says_of_packages_and_files_is_understood() {
+        // rpm 4.18 and 4.20 on Debian.
+        let said = [
+            "bash-5.2-1.x86_64",
+            "no package provides vim",
+            "error: file /usr/bin/vim: No such file or directory",
+            "file /usr/bin/nano is not owned by any package",
+        ];
+        for (package, missing) in [
+            ("bash", false),
+            ("vim", true),
+            ("vi", false),
+            ("/usr/bin/vim", true),
+            ("/usr/bin/nano", true),
+            ("@core", true),
+        ] {
+            assert_eq!(is_missing(package, &said), missing, "{package}");
+        }
+    }
 
     #[test]
     fn options_bring_their_packages_sorted_and_once() {

@@ -60,10 +60,11 @@ fn seconds(prepared: &Prepared, initramfs: &Path, arguments: &str) -> Result<f64
         second_disk: None,
         nic: NO_NIC,
     };
-    let mut running = machine.start()?;
-    // The whole line: the digits may come in pieces.
-    running.expect_after("bench: root ", "\n")?;
-    let console = running.console();
+    let console = machine.with(|mut running| {
+        // The whole line: the digits may come in pieces.
+        running.expect_after("bench: root ", "\n")?;
+        Ok(running.console())
+    })?;
     let moment = |name: &str| -> Result<f64> {
         let text = console.split(&format!("bench: {name} ")).nth(1);
         let number = text.and_then(|t| t.split_whitespace().next());

@@ -123,8 +123,8 @@ impl Subject {
     /// The boot into the image, with someone at its console.
     ///
     /// # Errors
-    /// When it cannot be started, and those of `act`.
-    pub fn started<T>(&self, act: impl FnOnce(Running) -> Result<T>) -> Result<T> {
+    /// As [`Machine::with`].
+    pub fn started<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
         let (disk, second, kernel, initramfs) = self.parts();
         act(self
             .machine(&disk, second.as_deref(), &kernel, &initramfs)

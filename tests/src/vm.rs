@@ -42,13 +42,21 @@ impl Machine<'_> {
     /// When it does neither within the limit; the end of its console is in the error. A stall of the emulator (no
     /// output at all for long) is tried once more, with the disk as it was.
     pub fn run(&self) -> Result<String> {
+        self.with(Running::wait)
+    }
+
+    /// Runs it with someone at its console, who ends with it; a stall is tried once more, from the start.
+    ///
+    /// # Errors
+    /// When it cannot be started, and those of `act`.
+    pub fn with<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
         let saved = self.disk.with_extension("saved");
         crate::disk::copy(self.disk, &saved)?;
-        let result = match self.start()?.wait() {
+        let result = match act(self.start()?) {
             Err(error) if error.is::<Stalled>() => {
                 eprintln!("the emulator stalled; once more");
                 crate::disk::copy(&saved, self.disk)?;
-                self.start()?.wait()
+                act(self.start()?)
             }
             result => result,
         };
