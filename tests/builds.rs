@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::Manifest;
-use livemode_tests::binaries::workspace;
+use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::container::{Changed, Programs};
 use livemode_tests::golden;
 use livemode_tests::source::{differences, listing, remove, SourceDisk};
@@ -58,6 +58,48 @@ fn root_plan_shows_everything_and_writes_nothing() {
         .collect::<String>();
     let golden = workspace().join("tests/fixtures/plan.txt");
     assert_eq!(golden::compare(&golden, &shown).unwrap(), None);
+}
+
+/// The blocks of a language in a Markdown text.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let opening = format!("```{language}\n");
+    let after = text.split(opening.as_str()).skip(1);
+    after.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// What docs/upgrading.md tells an admin to write and to type before the reboot and after it, in its order.
+#[test]
+fn root_the_commands_of_the_documentation_work() {
+    let text = fs::read_to_string(workspace().join("docs/upgrading.md")).unwrap();
+    let source = SourceDisk::whole().unwrap();
+    fs::copy(source.at("root/keys"), source.at("root/.ssh/authorized_keys")).unwrap();
+    let before = source.listing().unwrap();
+    let configs = source.at("etc/leapp/actor_conf.d");
+    fs::create_dir_all(&configs).unwrap();
+    fs::write(configs.join("livemode.yaml"), blocks(&text, "yaml")[0]).unwrap();
+
+    let blocks = blocks(&text, "sh");
+    let commands: Vec<&str> = blocks
+        .iter()
+        .flat_map(|b| b.lines())
+        .filter(|l| l.contains("livemode-prep"))
+        .collect();
+    let ends = |command: &str| commands.iter().position(|line| line.contains(command)).unwrap();
+    assert!(
+        ends(" config") < ends(" plan") && ends(" plan") < ends(" build") && ends(" build") < ends(" remove")
+    );
+    // On the source's disk in place of this machine.
+    let prep = format!(
+        "livemode-prep() {{ {} --root {} \"$@\"; }}",
+        binary("livemode-prep").display(),
+        source.root().display()
+    );
+    for command in commands {
+        let shell = Cmd::new("bash").args(["-c", &format!("{prep}; {command}")]);
+        shell.env("USERSPACE", container()).run().unwrap();
+    }
+    fs::remove_dir_all(source.at("etc/leapp")).unwrap();
+    assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
 }
 
 #[test]
