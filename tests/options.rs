@@ -328,13 +328,15 @@ fn traced() -> Subject {
 
 #[test]
 fn vm_a_trace_is_whole_when_the_upgrade_fails_and_the_power_goes() {
-    let subject = traced();
+    let mut subject = traced();
     fs::write(subject.mounted().unwrap().at("etc/leapp-standin-fails"), "").unwrap();
+    let file = "var/log/new dir/leapp.strace";
+    subject.arguments += &format!(" upgrade.strace=\"/{file}\"");
     let told = "to try again: upgrade    to leave: systemctl reboot";
     subject.started(|mut running| running.expect(told)).unwrap();
     let disk = subject.mounted().unwrap();
-    assert_eq!(mode(&disk.at("var/log/leapp.strace")), 0o600);
-    let trace = disk.read("var/log/leapp.strace");
+    assert_eq!(mode(&disk.at(file)), 0o600);
+    let trace = disk.read(file);
     assert!(trace.contains("execve(\"/usr/bin/leapp\""), "no execve of leapp");
     let last = trace.lines().last().unwrap_or_default();
     assert!(

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::cmdline::Cmdline;
+use livemode_common::container::ContainerDir;
 use livemode_common::contract::{karg, BootRecord, Manifest, BOOT_RECORD};
 use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
@@ -34,7 +35,8 @@ impl Facts {
             trace: line
                 .last(karg::STRACE)
                 .filter(|path| !path.is_empty())
-                .map(|path| source.at(path)),
+                .map(|path| ContainerDir::new(source.path()).resolve(path))
+                .transpose()?,
             manifest: Journal::of(source).manifest()?,
             booted_sha256: boot.and_then(|b| b.sha256),
             not_mounted: not_mounted(

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
+use livemode_common::cmd::find_program;
 use livemode_common::fsio;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -27,6 +28,21 @@ const SYNC_EVERY_MS: u16 = 1000;
 const SYNC_EVERY: Duration = Duration::from_millis(SYNC_EVERY_MS as u64);
 const CHUNK: usize = 1 << 16;
 
+/// An error when no trace can be kept in the file at `path`; its directories are made.
+pub(crate) fn prepare(path: &Path) -> Result<()> {
+    if find_program(Path::new("/"), "strace").is_none() {
+        bail!("strace is not in the live system");
+    }
+    make(path).map(drop)
+}
+
+fn make(path: &Path) -> Result<File> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    }
+    fsio::append(path, 0o600)
+}
+
 /// A trace that is being kept.
 pub(crate) struct Trace {
     /// As long as it is open the keeper waits for more.
@@ -37,7 +53,7 @@ pub(crate) struct Trace {
 impl Trace {
     /// Makes the FIFO, and keeps what comes through it in the file at `path`, appended.
     pub(crate) fn start(path: &Path) -> Result<Self> {
-        let mut sink = Sink::new(fsio::append(path, 0o600)?, RESERVE_BYTES);
+        let mut sink = Sink::new(make(path)?, RESERVE_BYTES);
         match fs::remove_file(FIFO) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(e).context("removing the old FIFO")
@@ -165,6 +181,18 @@ mod tests {
         drop(writer);
         let ended = Sink::new(file, reserve_bytes).keep(reader).unwrap();
         (ended, fs::read_to_string(path).unwrap())
+    }
+
+    #[test]
+    fn the_file_of_a_trace_is_made_with_its_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        make(&dir.path().join("new dir/deep/trace")).unwrap();
+        assert!(dir.path().join("new dir/deep/trace").is_file());
+        let below_a_file = dir.path().join("new dir/deep/trace/x");
+        assert!(make(&below_a_file)
+            .unwrap_err()
+            .to_string()
+            .starts_with("creating "));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use livemode_common::sysroot::SysRoot;
 use crate::facts::Facts;
 use crate::finish;
 use crate::plan::{UpgradePlan, SOURCE_CMDLINE};
-use crate::trace::Trace;
+use crate::trace::{self, Trace};
 
 /// Says something to the journal (and so to the consoles) and to leapp's log.
 pub(crate) struct Output(fs::File);
@@ -42,7 +42,7 @@ impl Output {
 
 pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
     let journal = Journal::of(source);
-    let facts = Facts::gather(source, cmdline)?;
+    let mut facts = Facts::gather(source, cmdline)?;
     if facts.not_mounted.iter().any(|target| target == source.path()) {
         return Err(precondition(format!(
             "the source system is not mounted at {}; see 'systemctl --failed', mount it, then type: upgrade",
@@ -58,16 +58,18 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         Some(state) => state.attempt + 1,
         None => 1,
     };
-    let manifest = match ready(&facts) {
-        Ok(manifest) => manifest,
+    let source_arguments = match ready(&facts) {
+        Ok(manifest) => format!("{}\n", manifest.source_arguments),
         Err(fault) => return finish::failure(source, &journal, attempt, &fault, None, &mut output),
     };
+    if let Some(Err(error)) = facts.trace.as_deref().map(trace::prepare) {
+        output.line(&format!(
+            "no trace can be kept: {error:#}; the upgrade goes on without one"
+        ));
+        facts.trace = None;
+    }
     let plan = UpgradePlan::new(source, &facts);
-    fsio::atomic_write(
-        Path::new(SOURCE_CMDLINE),
-        format!("{}\n", manifest.source_arguments).as_bytes(),
-        0o444,
-    )?;
+    fsio::atomic_write(Path::new(SOURCE_CMDLINE), source_arguments.as_bytes(), 0o444)?;
     for (number, command) in plan.commands.iter().enumerate() {
         let step = format!("step {} of {}", number + 1, plan.commands.len());
         journal.record(Phase::Upgrading, attempt, &step, None)?;
