@@ -129,6 +129,9 @@ pub struct BootEntry {
     pub loader: String,
     /// The whole kernel command line.
     pub arguments: String,
+    /// The kernel that booted by default before; `remove` makes it the default again.
+    #[serde(default)]
+    pub former_default: Option<String>,
 }
 
 /// What `livemode-prep build` made.

@@ -39,13 +39,7 @@ pub(crate) enum Command {
     /// Show what build would do, and the space it needs; writes nothing
     Plan(Userspace),
     /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
-    Build {
-        #[command(flatten)]
-        userspace: Userspace,
-        /// Who keeps the boot entry; none: its arguments are printed and left to you
-        #[arg(long, value_enum, default_value_t = Loader::None)]
-        boot_entry: Loader,
-    },
+    Build(Userspace),
     /// Show what is prepared, and how the last upgrade went
     Status(Json),
     /// Take back everything that build made; a second call is no error
@@ -72,11 +66,17 @@ pub(crate) struct Userspace {
     /// The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp's facts]
     #[arg(long, value_name = "DIR")]
     pub(crate) userspace: Option<PathBuf>,
+    /// Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back
+    #[arg(long, value_enum, default_value_t = Loader::None)]
+    pub(crate) boot_entry: Loader,
     #[command(flatten)]
     pub(crate) output: Json,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Loader {
+    /// Nobody
     None,
+    /// grubby(8): the entry is made the default one, all or nothing
+    Grubby,
 }

@@ -12,7 +12,7 @@ const PANIC_S: &str = "60";
 const NEED_NETWORK: &str = "rd.neednet";
 
 /// Words of the source that would lead the live system elsewhere or to a prompt.
-const TAKEN_AWAY: [&str; 20] = [
+pub(crate) const TAKEN_AWAY: [&str; 20] = [
     "ro",
     "rhgb",
     "quiet",

@@ -14,7 +14,7 @@ use crate::chroot::Chroot;
 use crate::plan::BuildPlan;
 use crate::progress::Progress;
 use crate::scratch::{stage, Scratch};
-use crate::{initramfs, live_system, packages, squash};
+use crate::{commit, initramfs, live_system, loader, packages, squash};
 
 const STEPS: u32 = 6;
 
@@ -120,7 +120,8 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     let manifest = Manifest {
         schema: SCHEMA,
         boot: BootEntry {
-            loader: "none".into(),
+            loader: plan.entry.as_ref().map_or("none", |_| loader::GRUBBY).into(),
+            former_default: plan.entry.as_ref().and_then(|entry| entry.former_default.clone()),
             arguments,
         },
         image,
@@ -202,7 +203,11 @@ fn commit(plan: &BuildPlan, scratch: &Scratch, manifest: &Manifest) -> Result<()
         .flatten()
         .map(|path| (paths.unfinished(path), path.clone()))
         .collect();
-    scratch.commit(&renames)
+    let entry = plan
+        .entry
+        .as_ref()
+        .map(|entry| (entry, manifest.boot.arguments.as_str()));
+    commit::make(&plan.root, scratch.work(), &renames, entry)
 }
 
 /// An image at a former path, or an hmac file of a kernel that had one.

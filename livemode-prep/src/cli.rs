@@ -35,7 +35,8 @@ pub(crate) fn run() -> Result<()> {
             .clone()
             .or_else(|| leapp.as_ref().and_then(facts::LeappFacts::userspace));
         let container = named.ok_or_else(|| precondition("no container is named; give --userspace DIR"))?;
-        plan::make(&root, loaded.config, leapp.as_ref(), &container)
+        let with_entry = userspace.boot_entry == Loader::Grubby;
+        plan::make(&root, loaded.config, leapp.as_ref(), &container, with_entry)
     };
     match command {
         Command::Config(Json { json }) => {
@@ -81,10 +82,7 @@ pub(crate) fn run() -> Result<()> {
             }
             plan.check()
         }
-        Command::Build {
-            userspace,
-            boot_entry: Loader::None,
-        } => {
+        Command::Build(userspace) => {
             build::opted_in()?;
             let plan = prepare(&userspace)?;
             plan.check()?;

@@ -8,11 +8,13 @@ use livemode_common::container::ContainerDir;
 use livemode_common::contract::{BootFiles, MANIFEST, SCHEMA, STATE};
 use livemode_common::failure::Failure;
 use livemode_common::fstab::Entry;
+use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
 use serde_json::{json, Value};
 
 use crate::carried::{self, Carried};
 use crate::facts::{Facts, LeappFacts};
+use crate::loader::GrubbyEntry;
 use crate::space::{self, Budget};
 use crate::squash::{self, Packing};
 use crate::userspace::Userspace;
@@ -34,6 +36,8 @@ pub(crate) struct BuildPlan {
     pub(crate) carried: Carried,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) paths: Paths,
+    /// The boot entry, where grubby is to keep one.
+    pub(crate) entry: Option<GrubbyEntry>,
 }
 
 /// Where everything goes, on this machine.
@@ -83,6 +87,8 @@ impl Paths {
         ];
         std::iter::once(self.work.clone())
             .chain(files.map(|f| self.unfinished(f)))
+            .chain(files.map(|f| scratch::former(f)))
+            .chain([scratch::former(&self.image)])
             .collect()
     }
 }
@@ -93,6 +99,7 @@ pub(crate) fn make(
     config: Config,
     leapp: Option<&LeappFacts>,
     container: &Path,
+    with_entry: bool,
 ) -> Result<BuildPlan> {
     let userspace = Userspace::inspect(container)?;
     let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
@@ -104,7 +111,18 @@ pub(crate) fn make(
         .map(|uuid| format!("UUID={uuid}"))
         .chain([facts.image_device.source.clone()])
         .collect();
+    let paths = Paths::new(&facts, &config.squashfs_image_path);
+    let entry = || -> Result<GrubbyEntry> {
+        let inside = |path: &Path| {
+            let path = path.strip_prefix(root.path()).unwrap_or(path);
+            Path::new("/").join(path).display().to_string()
+        };
+        let (kernel, initramfs) = (inside(&paths.kernel), inside(&paths.initramfs));
+        let earlier = Journal::of(root).manifest()?;
+        GrubbyEntry::look(root, &facts.arch, &kernel, &initramfs, earlier.as_ref())
+    };
     Ok(BuildPlan {
+        entry: with_entry.then(entry).transpose()?,
         root: root.clone(),
         packing: squash::choose(
             &squash::known_here(),
@@ -120,7 +138,7 @@ pub(crate) fn make(
             &facts.image_dir,
             &facts.boot,
         ),
-        paths: Paths::new(&facts, &config.squashfs_image_path),
+        paths,
         required_packages,
         config,
         facts,
@@ -249,10 +267,15 @@ impl BuildPlan {
             squash::Tool::Container => in_container("mksquashfs"),
         };
         let image = self.paths.unfinished(&self.paths.image);
-        vec![
+        let entry = self.entry.iter();
+        let loader = entry.flat_map(|entry| entry.calls(&self.arguments(DIGEST_TO_COME, 0)));
+        [
             self.dracut(in_container("dracut")),
             squash::command(program, &self.packing, &self.paths.work.join("root"), &image),
         ]
+        .into_iter()
+        .chain(loader)
+        .collect()
     }
 
     fn files(&self) -> Vec<&Path> {

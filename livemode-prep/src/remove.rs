@@ -1,6 +1,6 @@
 //! Takes back everything that `build` made. The manifest goes last: a cut in between leaves what says the rest.
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::config::Config;
@@ -10,7 +10,7 @@ use livemode_common::fsio::sync_dir;
 use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
 
-use crate::scratch;
+use crate::{loader, scratch};
 
 pub(crate) fn run(root: &SysRoot) -> Result<()> {
     let manifest = Journal::of(root).manifest()?;
@@ -24,13 +24,27 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
     };
 
     // First what a build that was cut off may have left, with or without a manifest of an earlier one.
-    let boot = BootFiles::for_arch(&nix::sys::utsname::uname()?.machine().to_string_lossy());
-    let files = [&boot.kernel, &boot.hmac, &boot.initramfs, STATE, MANIFEST]
-        .map(|path| scratch::unfinished(&root.at(path)));
-    scratch::sweep(root, &[&[scratch::work_in(dir)][..], &files].concat())?;
+    let arch = nix::sys::utsname::uname()?
+        .machine()
+        .to_string_lossy()
+        .into_owned();
+    let boot = BootFiles::for_arch(&arch);
+    let files = [&boot.kernel, &boot.hmac, &boot.initramfs, STATE, MANIFEST].map(|path| root.at(path));
+    let unfinished = files.iter().map(|path| scratch::unfinished(path));
+    let former = files.iter().chain([&image]).map(|path| scratch::former(path));
+    let leftovers: Vec<PathBuf> = [scratch::work_in(dir)]
+        .into_iter()
+        .chain(unfinished)
+        .chain(former)
+        .collect();
+    scratch::sweep(root, &leftovers)?;
 
     // The sweep may have completed a commit: what is there now is what the manifest says now.
     if let Some(manifest) = Journal::of(root).manifest()? {
+        // An entry whose files are gone would boot into nothing.
+        if manifest.boot.loader == loader::GRUBBY {
+            loader::take_back(root, &arch, &manifest).context("taking the boot entry back")?;
+        }
         let hmac = manifest.hmac.as_ref();
         for artifact in [&manifest.image, &manifest.initramfs, &manifest.kernel]
             .into_iter()

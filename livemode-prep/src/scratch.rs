@@ -10,15 +10,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::failure::precondition;
-use livemode_common::fsio::{atomic_write, remove_temps, sync_dir};
+use livemode_common::fsio::remove_temps;
 use livemode_common::sysroot::SysRoot;
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::commit;
 
 /// The last moments of killed children can keep a directory busy.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(200);
-/// In the work directory: the renames that make a finished build the one that counts, as the source system sees them.
-const COMMIT: &str = "commit.json";
 
 /// The throw-away overlay and the unfinished image lie in a directory of this name beside the image.
 const WORK: &str = ".livemode-work";
@@ -34,6 +34,12 @@ pub(crate) fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(format!(".livemode-new-{}", name.trim_start_matches('.')))
 }
 
+/// The name under which a file of an earlier build is kept until the new one counts.
+pub(crate) fn former(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".livemode-former-{}", name.trim_start_matches('.')))
+}
+
 /// The claim of a build or remove on the directory of the image.
 pub(crate) fn lock(dir: &Path) -> Result<Flock<File>> {
     Flock::lock(open_dir(dir)?, FlockArg::LockExclusiveNonblock)
@@ -42,7 +48,6 @@ pub(crate) fn lock(dir: &Path) -> Result<Flock<File>> {
 
 /// A running build's claim on its leftovers.
 pub(crate) struct Scratch {
-    root: SysRoot,
     work: PathBuf,
     lock: Option<Flock<File>>,
     sweeper: Child,
@@ -74,7 +79,6 @@ impl Scratch {
             sweeper.wait().context("waiting for the sweeper")?;
         }
         Ok(Self {
-            root: root.clone(),
             work,
             lock: Some(lock?),
             sweeper,
@@ -93,21 +97,9 @@ impl Scratch {
         Ok(lock)
     }
 
-    /// Renames each first path to its second. Written down before: a cut in the middle is completed by the sweep.
-    pub(crate) fn commit(&self, renames: &[(PathBuf, PathBuf)]) -> Result<()> {
-        let record = self.work.join(COMMIT);
-        let inside = |path: &Path| path.strip_prefix(self.root.path()).unwrap_or(path).to_owned();
-        let renames: Vec<(PathBuf, PathBuf)> = renames
-            .iter()
-            .map(|(from, to)| (inside(from), inside(to)))
-            .collect();
-        atomic_write(
-            &record,
-            &serde_json::to_vec(&renames).context("writing JSON")?,
-            0o600,
-        )?;
-        complete(&self.root, &renames)?;
-        fs::remove_file(&record).with_context(|| format!("removing {}", record.display()))
+    /// Where it works.
+    pub(crate) fn work(&self) -> &Path {
+        &self.work
     }
 }
 
@@ -158,31 +150,12 @@ fn remove_empty(dirs: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Completes a commit that was cut off, then removes the leftovers and what was being written beside them.
+/// Completes or undoes a commit that was cut off, then removes the leftovers and what was being written beside them.
 pub(crate) fn sweep(root: &SysRoot, leftovers: &[PathBuf]) -> Result<()> {
-    if let Ok(text) = fs::read(leftovers[0].join(COMMIT)) {
-        complete(
-            root,
-            &serde_json::from_slice::<Vec<(PathBuf, PathBuf)>>(&text).context("reading the commit record")?,
-        )?;
-    }
+    commit::finish(root, &leftovers[0])?;
     for path in leftovers {
         remove_all(path)?;
         remove_temps(path.parent().unwrap_or(Path::new("/")))?;
-    }
-    Ok(())
-}
-
-fn complete(root: &SysRoot, renames: &[(PathBuf, PathBuf)]) -> Result<()> {
-    for (from, to) in renames.iter().map(|(from, to)| (root.at(from), root.at(to))) {
-        match fs::rename(&from, &to) {
-            Ok(()) => sync_dir(to.parent().unwrap_or(Path::new("/")))?,
-            // Renamed before the cut.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => {}
-            Err(e) => {
-                return Err(e).with_context(|| format!("renaming {} to {}", from.display(), to.display()))
-            }
-        }
     }
     Ok(())
 }
@@ -233,31 +206,6 @@ pub(crate) fn stage(from: &Path, to: &Path, mode: u32) -> Result<(u64, String)> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_commit_that_was_cut_off_is_completed() {
-        let dir = std::env::temp_dir().join(format!("livemode-scratch-{}", std::process::id()));
-        let work = dir.join("work");
-        fs::create_dir_all(&work).unwrap();
-        let path = |name: &str| dir.join(name);
-        let inside = |name: &str| PathBuf::from("/").join(name);
-        fs::write(path("kernel"), "new").unwrap();
-        fs::write(path("image"), "old").unwrap();
-        fs::write(path("image.tmp"), "new").unwrap();
-        let renames = [
-            (inside("kernel.tmp"), inside("kernel")),
-            (inside("image.tmp"), inside("image")),
-        ];
-        fs::write(work.join(COMMIT), serde_json::to_vec(&renames).unwrap()).unwrap();
-
-        let leftovers = [work.clone(), path("kernel.tmp"), path("image.tmp")];
-        sweep(&SysRoot::new(&dir), &leftovers).unwrap();
-
-        assert_eq!(fs::read_to_string(path("image")).unwrap(), "new");
-        assert_eq!(fs::read_to_string(path("kernel")).unwrap(), "new");
-        assert!(!work.exists() && !path("image.tmp").exists());
-        fs::remove_dir_all(&dir).unwrap();
-    }
 
     #[test]
     fn made_directories_go_only_when_empty() {

@@ -48,18 +48,21 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -s h -l help -d 'Print help'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back' -r -f -a "none\t'Nobody'
+grubby\t'grubby(8): the entry is made the default one, all or nothing'"
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you' -r -f -a "none\t''"
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back' -r -f -a "none\t'Nobody'
+grubby\t'grubby(8): the entry is made the default one, all or nothing'"
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
