@@ -143,6 +143,10 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
         );
         assert_eq!(default_kernel(&source), KERNEL);
     }
+    // An image without its entry would leave the entry of another one behind.
+    let (status, _, stderr) = source.build(&container()).output().unwrap();
+    assert_eq!(status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("an earlier build has a boot entry"), "{stderr}");
     for _ in 0..2 {
         remove(source.root());
     }

@@ -6,7 +6,7 @@ use livemode_common::cmd::Cmd;
 use livemode_common::config::Config;
 use livemode_common::container::ContainerDir;
 use livemode_common::contract::{BootFiles, MANIFEST, SCHEMA, STATE};
-use livemode_common::failure::Failure;
+use livemode_common::failure::{precondition, Failure};
 use livemode_common::fstab::Entry;
 use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
@@ -18,7 +18,7 @@ use crate::loader::GrubbyEntry;
 use crate::space::{self, Budget};
 use crate::squash::{self, Packing};
 use crate::userspace::Userspace;
-use crate::{bootentry, initramfs, live_system, livefstab, packages, scratch};
+use crate::{bootentry, initramfs, live_system, livefstab, loader, packages, scratch};
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
@@ -112,13 +112,22 @@ pub(crate) fn make(
         .chain([facts.image_device.source.clone()])
         .collect();
     let paths = Paths::new(&facts, &config.squashfs_image_path);
+    let earlier = Journal::of(root).manifest()?;
+    let has_entry = earlier
+        .as_ref()
+        .is_some_and(|manifest| manifest.boot.loader == loader::GRUBBY);
+    if has_entry && !with_entry {
+        return Err(precondition(
+            "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grubby, or first: \
+             livemode-prep remove",
+        ));
+    }
     let entry = || -> Result<GrubbyEntry> {
         let inside = |path: &Path| {
             let path = path.strip_prefix(root.path()).unwrap_or(path);
             Path::new("/").join(path).display().to_string()
         };
         let (kernel, initramfs) = (inside(&paths.kernel), inside(&paths.initramfs));
-        let earlier = Journal::of(root).manifest()?;
         GrubbyEntry::look(root, &facts.arch, &kernel, &initramfs, earlier.as_ref())
     };
     Ok(BuildPlan {
