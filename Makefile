@@ -39,7 +39,7 @@ bench: build
 # The parsers against any text, a minute each; what is found becomes a unit test. Stable Rust needs leave for
 # libFuzzer's instrumentation.
 fuzz:
-	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz
+	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --version 0.13.2 cargo-fuzz
 	for target in config cmdline fstab; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=60 || exit; \
 	done
@@ -49,7 +49,7 @@ fuzz:
 dist: setup
 	test -x target/zig/bin/pip || python3 -m venv target/zig
 	target/zig/bin/pip install --quiet ziglang==0.15.1
-	command -v cargo-zigbuild >/dev/null || $(CARGO) install --quiet cargo-zigbuild
+	command -v cargo-zigbuild >/dev/null || $(CARGO) install --quiet --locked --version 0.24.1 cargo-zigbuild
 	headers=$$(echo $(CURDIR)/target/zig/lib/python3*/site-packages/ziglang/lib/libc/include); \
 	CARGO_ZIGBUILD_PYTHON_PATH=$(CURDIR)/target/zig/bin/python3 CPATH=$$headers/any-linux-any:$$headers/x86-linux-any \
 		$(CARGO) zigbuild --release --target x86_64-unknown-linux-gnu.2.28
