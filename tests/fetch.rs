@@ -219,7 +219,7 @@ fn root_a_file_that_changed_between_two_pieces_is_fetched_anew_and_judged_by_its
     let mut other = image.bytes.clone();
     other[3_000_000] ^= 1;
     let server = Server::start(other, Manner::Breaks(2_500_000)).unwrap();
-    let (code, said) = image.mount(&image.arguments(&http(&server), "livemode.fetch_timeout=5"));
+    let (code, said) = image.mount(&image.arguments(&http(&server), "livemode.fetch_timeout=8"));
     assert_eq!(code, 1, "{said}");
     assert!(
         said.contains("at last: the server's file has other content"),
