@@ -112,6 +112,25 @@ fn root_an_image_comes_by_http() {
     assert_eq!(server.requests(), ["0"]);
 }
 
+#[test]
+fn root_progress_is_told_in_the_kernel_log() {
+    let image = Image::new();
+    let server = Server::start(image.bytes.clone(), Manner::Slow(500_000)).unwrap();
+    image.assert_mounted(&image.arguments(&http(&server), ""), &http(&server));
+    let log = Cmd::new("dmesg").read().unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(&http(&server))).collect();
+    assert!(
+        lines[0].ends_with(&format!("livemode: fetching {}", http(&server))),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains(" of 5 MiB, ") && line.ends_with(" %")),
+        "{lines:?}"
+    );
+}
+
 /// As upstream's actors write the entry: no digest, no size.
 #[test]
 fn root_an_image_of_upstreams_entry_comes_unchecked() {

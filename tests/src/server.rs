@@ -17,6 +17,8 @@ pub enum Manner {
     Breaks(usize),
     /// As [`Manner::Breaks`], and it knows no byte ranges: each begins anew, the second is whole.
     BreaksOnceWithoutRanges(usize),
+    /// So many bytes each second.
+    Slow(usize),
     /// After so many bytes nothing more comes, and the connection stays open.
     Stalls(usize),
 }
@@ -107,6 +109,13 @@ fn answer(stream: TcpStream, file: &[u8], manner: Manner, log: &Mutex<Vec<String
         Manner::BreaksOnceWithoutRanges(bytes) if number == 1 => bytes.min(body.len()),
         _ => body.len(),
     };
+    if let Manner::Slow(bytes) = manner {
+        for piece in body.chunks(bytes.max(1)) {
+            stream.write_all(piece)?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        return Ok(());
+    }
     stream.write_all(&body[..until])?;
     if matches!(manner, Manner::Stalls(_)) {
         std::thread::sleep(Duration::from_secs(120));

@@ -368,6 +368,27 @@ method=ignore
     }
 
     #[test]
+    fn a_guarded_port_keeps_its_secrets_and_certificates() {
+        let converted = to_keyfile(&Profile {
+            keys: "IEEE_8021X_PASSWORD='my secret'\nIEEE_8021X_PRIVATE_KEY_PASSWORD=other\n",
+            ..profile(
+                "DEVICE=eth0\nBOOTPROTO=dhcp\nKEY_MGMT=IEEE8021X\nIEEE_8021X_EAP_METHODS=\"TLS PEAP\"\nIEEE_8021X_IDENTITY=host\n\
+                 IEEE_8021X_CA_CERT=ca.pem\nIEEE_8021X_CLIENT_CERT=/etc/pki/client.pem\nIEEE_8021X_PRIVATE_KEY=/etc/pki/key.pem\n",
+            )
+        });
+        assert!(
+            converted.keyfile.contains(
+                "[802-1x]\neap=tls;peap;\nidentity=host\nca-cert=/etc/sysconfig/network-scripts/ca.pem\n\
+                 client-cert=/etc/pki/client.pem\nprivate-key=/etc/pki/key.pem\nprivate-key-password=other\n\
+                 password=my secret\n"
+            ),
+            "{}",
+            converted.keyfile
+        );
+        assert_eq!(converted.lost, Vec::<String>::new());
+    }
+
+    #[test]
     fn what_has_no_counterpart_is_named() {
         assert_eq!(
             converted("TYPE=Wireless\nESSID=x\nIPADDR=10.0.0.1\n").lost,
