@@ -113,6 +113,7 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
         "grubby --add-kernel /boot/vmlinuz-upgrade.x86_64 ",
         "grubby --update-kernel ",
         "--remove-args 'ro ",
+        "grubby --set-default ",
     ] {
         assert!(plan.contains(call), "no '{call}' in: {plan}");
     }
@@ -176,15 +177,15 @@ fn root_an_entry_that_fails_half_way_leaves_all_as_it_was() {
             "call {call}"
         );
     };
-    // A first build makes three calls that change something.
-    for call in 1..=3 {
+    // A first build makes four calls that change something.
+    for call in 1..=4 {
         attempt(call);
     }
     fs::remove_file(source.at("etc/grubby-fails-at")).unwrap();
     build(&source).run().unwrap();
     let earlier = source.manifest();
-    // A second one disarms the entry and removes it before: five.
-    for call in 1..=5 {
+    // A second one disarms the entry and removes it before: six.
+    for call in 1..=6 {
         attempt(call);
         assert_eq!(source.manifest(), earlier);
         assert_eq!(source.problems(), serde_json::json!([]));
@@ -194,7 +195,7 @@ fn root_an_entry_that_fails_half_way_leaves_all_as_it_was() {
 #[test]
 fn root_a_kill_in_the_middle_of_the_entry_leaves_all_as_it_was() {
     let source = source();
-    for call in [1, 3] {
+    for call in 1..=3 {
         fs::write(source.at("etc/grubby-hangs-at"), call.to_string()).unwrap();
         let _ = fs::remove_file(source.at("run/grubby-calls"));
         let (before, loader_before) = (without_loader(&source), loader(&source));
@@ -207,6 +208,8 @@ fn root_a_kill_in_the_middle_of_the_entry_leaves_all_as_it_was() {
         wait_for("grubby", || {
             fs::read_to_string(&calls).is_ok_and(|n| n.trim() == call.to_string())
         });
+        // What a power cut would leave now: half an entry, and the old system as the default.
+        assert_eq!(default_kernel(&source), OLD, "call {call}");
         killpg(Pid::from_raw(build.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
         build.wait().unwrap();
         wait_for("the sweeper", || !source.at(WORK).exists());

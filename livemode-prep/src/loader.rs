@@ -91,22 +91,31 @@ impl GrubbyEntry {
         on(&self.root, GRUBBY)
     }
 
-    /// The calls that make the entry, as leapp has them: with root= in a call of its own, for grubby takes it for a
-    /// property of the entry, and removals in a third.
+    /// grubby for each configuration.
+    fn each_grubby(&self) -> Vec<Cmd> {
+        match self.configs.as_slice() {
+            [] => vec![self.grubby()],
+            configs => configs
+                .iter()
+                .map(|config| self.grubby().arg("-c").arg(Path::new("/").join(config)))
+                .collect(),
+        }
+    }
+
+    /// All the calls.
     pub(crate) fn calls(&self, arguments: &str) -> Vec<Cmd> {
+        [self.entry_calls(arguments), self.default_calls(&self.kernel)].concat()
+    }
+
+    /// The calls that make the entry, as leapp has them: with root= in a call of its own, for grubby takes it for a
+    /// property of the entry, and removals in a third. But not the default one yet: half of it must never boot.
+    fn entry_calls(&self, arguments: &str) -> Vec<Cmd> {
         let line = Cmdline::parse(arguments);
         let root = line.last(karg::ROOT).unwrap_or_default().to_owned();
         let others = Cmdline(line.0.into_iter().filter(|word| word.key != karg::ROOT).collect()).to_string();
-        let configs = match self.configs.as_slice() {
-            [] => vec![None],
-            configs => configs.iter().map(Some).collect(),
-        };
         let mut calls = Vec::new();
-        for config in configs {
-            let grubby = || match config {
-                Some(config) => self.grubby().arg("-c").arg(Path::new("/").join(config)),
-                None => self.grubby(),
-            };
+        for base in self.each_grubby() {
+            let grubby = || base.clone();
             calls.push(
                 grubby()
                     .args([
@@ -117,7 +126,7 @@ impl GrubbyEntry {
                         "--title",
                         TITLE,
                     ])
-                    .args(["--copy-default", "--make-default", "--args", &others]),
+                    .args(["--copy-default", "--args", &others]),
             );
             calls.push(
                 grubby()
@@ -137,8 +146,16 @@ impl GrubbyEntry {
                     ),
             );
         }
-        calls.extend(self.zipl());
         calls
+    }
+
+    /// The calls that make a kernel the default one.
+    fn default_calls(&self, kernel: &str) -> Vec<Cmd> {
+        let grubbies = self.each_grubby().into_iter();
+        grubbies
+            .map(|grubby| grubby.args(["--set-default", kernel]))
+            .chain(self.zipl())
+            .collect()
     }
 
     /// s390x boots what zipl(8) has written down last.
@@ -154,16 +171,15 @@ impl GrubbyEntry {
         }
     }
 
-    /// Makes the entry, the default one, and reads it back.
+    /// Makes the entry, reads it back, and only then makes it the default one.
     pub(crate) fn set(&self, arguments: &str) -> Result<()> {
         if self.exists()? {
             self.grubby().args(["--remove-kernel", &self.kernel]).run()?;
         }
-        self.calls(arguments).iter().try_for_each(Cmd::run)?;
+        self.entry_calls(arguments).iter().try_for_each(Cmd::run)?;
         if self.words()? != words(arguments) {
             // grubby keeps one value for each key, and the copied entry has words of its own.
             self.rewrite(arguments)?;
-            self.zipl().iter().try_for_each(Cmd::run)?;
         }
         let (found, wanted) = (self.words()?, words(arguments));
         if found != wanted {
@@ -181,6 +197,7 @@ impl GrubbyEntry {
                 only(&found, &wanted)
             );
         }
+        self.set_default(&self.kernel)?;
         let default = self.default()?;
         if default != self.kernel {
             bail!("the boot entry was made, but {default} boots by default");
@@ -221,8 +238,7 @@ impl GrubbyEntry {
     }
 
     fn set_default(&self, kernel: &str) -> Result<()> {
-        self.grubby().args(["--set-default", kernel]).run()?;
-        self.zipl().iter().try_for_each(Cmd::run)
+        self.default_calls(kernel).iter().try_for_each(Cmd::run)
     }
 
     fn info(&self) -> Result<Option<String>> {
@@ -402,13 +418,16 @@ mod tests {
             calls[..2],
             [
                 "grubby --add-kernel /boot/vmlinuz-upgrade.s390x --initrd /boot/initramfs-upgrade.s390x.img --title \
-                 'LiveMode upgrade' --copy-default --make-default --args 'rd.live.dir=\"/a b\" nameserver=1 nameserver=2'",
+                 'LiveMode upgrade' --copy-default --args 'rd.live.dir=\"/a b\" nameserver=1 nameserver=2'",
                 "grubby --update-kernel /boot/vmlinuz-upgrade.s390x --args root=livemode:UUID=1",
             ]
         );
         assert!(calls[2].starts_with(
             "grubby --update-kernel /boot/vmlinuz-upgrade.s390x --remove-args 'ro rhgb quiet rd.lvm.lv "
         ));
-        assert_eq!(calls[3..], ["zipl"]);
+        assert_eq!(
+            calls[3..],
+            ["grubby --set-default /boot/vmlinuz-upgrade.s390x", "zipl"]
+        );
     }
 }
