@@ -8,64 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
-use livemode_tests::binaries::workspace;
-use livemode_tests::source::{differences, remove, wait_for, SourceDisk, WORK};
+use livemode_tests::source::{differences, remove, wait_for, SourceDisk, OLD_KERNEL as OLD, WORK};
 use livemode_tests::testbed::{self, Suite};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 
 const NOTHING: [String; 0] = [];
 const KERNEL: &str = "/boot/vmlinuz-upgrade.x86_64";
-const OLD: &str = "/boot/vmlinuz-5.14.0-1.el9.x86_64";
 const ENTRY: &str = "boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf";
 
 fn container() -> PathBuf {
     testbed::container(Suite::Bookworm).unwrap()
 }
 
-/// A source system with grubby and one entry, whose options are those of the running system and a few more.
-fn source() -> SourceDisk {
-    let source = SourceDisk::whole().unwrap();
-    fs::copy(
-        workspace().join("tests/testbed/grubby.sh"),
-        source.at("usr/sbin/grubby"),
-    )
-    .unwrap();
-    for dir in ["boot/loader/entries", "boot/grub2", "proc", "run"] {
-        fs::create_dir_all(source.at(dir)).unwrap();
-    }
-    let id = "0123456789abcdef0123456789abcdef-5.14.0-1.el9.x86_64";
-    fs::write(source.at(&OLD[1..]), "kernel").unwrap();
-    fs::write(
-        source.at(&format!("boot/loader/entries/{id}.conf")),
-        format!(
-            "title Demo Linux\nversion 5.14\nlinux {OLD}\ninitrd /boot/initramfs-5.14.img\n\
-             options root=/dev/mapper/cs-root ro rd.lvm.lv=cs/root rd.lvm.lv=cs/swap console=tty0 console=ttyS0 quiet $tuned_params\n"
-        ),
-    )
-    .unwrap();
-    fs::write(
-        source.at("boot/grub2/grubenv"),
-        format!("# GRUB Environment Block\nsaved_entry={id}\n"),
-    )
-    .unwrap();
-    fs::write(
-        source.at("etc/kernel/cmdline"),
-        "root=/dev/mapper/cs-root ro rd.lvm.lv=cs/root rd.lvm.lv=cs/swap console=tty0 console=ttyS0 quiet\n",
-    )
-    .unwrap();
-    source
-}
-
 fn build(source: &SourceDisk) -> Cmd {
     source.build(&container()).args(["--boot-entry", "grubby"])
-}
-
-fn default_kernel(source: &SourceDisk) -> String {
-    let grubby = Cmd::new("chroot")
-        .arg(source.root())
-        .args(["grubby", "--default-kernel"]);
-    grubby.read().unwrap().trim().to_owned()
 }
 
 /// Everything but what the stand-in counts in.
@@ -98,7 +55,7 @@ fn without_loader(source: &SourceDisk) -> BTreeMap<PathBuf, String> {
 
 #[test]
 fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
-    let source = source();
+    let source = SourceDisk::with_grubby().unwrap();
     let config = "livemode: {dracut_network: ip=dhcp nameserver=10.0.0.1 nameserver=10.0.0.2}\n";
     fs::create_dir_all(source.at("etc/leapp/actor_conf.d")).unwrap();
     fs::write(source.at("etc/leapp/actor_conf.d/livemode.yaml"), config).unwrap();
@@ -142,7 +99,7 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
             options.contains("nameserver=10.0.0.1 nameserver=10.0.0.2"),
             "{options}"
         );
-        assert_eq!(default_kernel(&source), KERNEL);
+        assert_eq!(source.default_kernel(), KERNEL);
     }
     // An image without its entry would leave the entry of another one behind.
     let (status, _, stderr) = source.build(&container()).output().unwrap();
@@ -151,14 +108,14 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
     for _ in 0..2 {
         remove(source.root());
     }
-    assert_eq!(default_kernel(&source), OLD);
+    assert_eq!(source.default_kernel(), OLD);
     assert_eq!(loader(&source), loader_before);
     assert_eq!(differences(&before, &without_loader(&source)), NOTHING);
 }
 
 #[test]
 fn root_an_entry_that_fails_half_way_leaves_all_as_it_was() {
-    let source = source();
+    let source = SourceDisk::with_grubby().unwrap();
     let fails = |call: u32| fs::write(source.at("etc/grubby-fails-at"), call.to_string()).unwrap();
     let attempt = |call: u32| {
         fails(call);
@@ -194,7 +151,7 @@ fn root_an_entry_that_fails_half_way_leaves_all_as_it_was() {
 
 #[test]
 fn root_a_kill_in_the_middle_of_the_entry_leaves_all_as_it_was() {
-    let source = source();
+    let source = SourceDisk::with_grubby().unwrap();
     for call in 1..=3 {
         fs::write(source.at("etc/grubby-hangs-at"), call.to_string()).unwrap();
         let _ = fs::remove_file(source.at("run/grubby-calls"));
@@ -209,7 +166,7 @@ fn root_a_kill_in_the_middle_of_the_entry_leaves_all_as_it_was() {
             fs::read_to_string(&calls).is_ok_and(|n| n.trim() == call.to_string())
         });
         // What a power cut would leave now: half an entry, and the old system as the default.
-        assert_eq!(default_kernel(&source), OLD, "call {call}");
+        assert_eq!(source.default_kernel(), OLD, "call {call}");
         killpg(Pid::from_raw(build.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
         build.wait().unwrap();
         wait_for("the sweeper", || !source.at(WORK).exists());

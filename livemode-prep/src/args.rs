@@ -36,10 +36,19 @@ pub(crate) enum Command {
     Config(Json),
     /// Print the packages that the target container must have
     Requirements(Json),
+    /// Show what stands against an upgrade on this machine, before there is a container; writes nothing
+    Check(Json),
     /// Show what build would do, and the space it needs; writes nothing
     Plan(Userspace),
     /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
     Build(Userspace),
+    /// Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back
+    Entry(Json),
+    /// Put our actors in the place of those that leapp brings, and back
+    Actors {
+        #[command(subcommand)]
+        action: Action,
+    },
     /// Show what is prepared, and how the last upgrade went
     Status(Json),
     /// Take back everything that build made; a second call is no error
@@ -54,7 +63,19 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Args)]
+#[derive(Clone, Copy, Subcommand)]
+pub(crate) enum Action {
+    /// Let leapp find our actors; its own are put aside
+    Install,
+    /// Put leapp's own back as they were, and ours out of its sight
+    Restore,
+    /// After an update of leapp: put aside what it has brought back, where ours are installed
+    Refresh,
+    /// Show whose actors leapp finds
+    Status(Json),
+}
+
+#[derive(Clone, Copy, Args)]
 pub(crate) struct Json {
     /// Print JSON
     #[arg(long)]
@@ -73,10 +94,23 @@ pub(crate) struct Userspace {
     pub(crate) output: Json,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Loader {
     /// Nobody
     None,
     /// grubby(8): the entry is made the default one, all or nothing
     Grubby,
+    /// leapp, which makes it after build; entry then completes it
+    Leapp,
+}
+
+impl Loader {
+    /// Its name in the manifest.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Grubby => "grubby",
+            Self::Leapp => "leapp",
+        }
+    }
 }

@@ -4,7 +4,7 @@ use livemode_common::config::Config;
 use livemode_common::contract::karg;
 
 /// The kernel cuts a longer line silently (COMMAND_LINE_SIZE, 2048 on x86, less a loader's own words).
-pub(crate) const LIMIT_BYTES: usize = 2000;
+const LIMIT_BYTES: usize = 2000;
 /// Seconds after which a panic reboots, so that it can be read.
 const PANIC_S: &str = "60";
 
@@ -100,6 +100,16 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmd
     let kept = |word: &&Word| !TAKEN_AWAY.contains(&word.key.as_str()) && !ours.contains(&word.key);
     words.extend(source.0.iter().filter(kept).cloned());
     Cmdline(words)
+}
+
+/// The sentence that tells of a line that is too long.
+pub(crate) fn check_length(line: &str) -> Result<(), String> {
+    match line.len() {
+        length if length > LIMIT_BYTES => Err(format!(
+            "the kernel command line would be {length} bytes long, over {LIMIT_BYTES}; shorten the source's"
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

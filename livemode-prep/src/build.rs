@@ -1,22 +1,23 @@
 //! Carries the plan out. Everything is made under names that do not count, then renamed together.
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{Artifact, BootEntry, Manifest, Phase, State, SCHEMA};
+use livemode_common::contract::{BootEntry, Manifest, Phase, State, SCHEMA};
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::image_ref::ImageRef;
 use livemode_common::journal::{to_json, Journal};
 
+use crate::args::Loader;
 use crate::chroot::Chroot;
 use crate::plan::BuildPlan;
 use crate::progress::Progress;
-use crate::scratch::{stage, Scratch};
-use crate::{commit, initramfs, live_system, loader, packages, squash};
+use crate::scratch::Scratch;
+use crate::{bootfiles, commit, live_system, packages, squash};
 
-const STEPS: u32 = 6;
+const STEPS: u32 = 5;
 
 /// An error unless the admin has opted in, as leapp asks for everything unsupported.
 pub(crate) fn opted_in() -> Result<()> {
@@ -71,33 +72,11 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     }
 
     progress.step("initramfs", None);
-    let tree = chroot.tree();
-    initramfs::add_module(&tree)?;
-    let version = &plan.userspace.kernel.version;
-    let dracut = plan.dracut(chroot.cmd("dracut"));
-    dracut.run().context("making the initramfs")?;
-    let initramfs = tree.resolve(initramfs::OUTPUT)?;
+    let boot = bootfiles::make(plan, &mut chroot)?;
 
     progress.step("live system", None);
     chroot.close_resolver()?;
-    live_system::write(plan, &tree)?;
-
-    progress.step("files for /boot", None);
-    let kernel = put(
-        plan,
-        &tree.resolve(&plan.userspace.kernel.image)?,
-        &plan.paths.kernel,
-    )?;
-    let initramfs = put(plan, &initramfs, &plan.paths.initramfs)?;
-    let hmac = match &plan.userspace.kernel.hmac {
-        Some(hmac) => {
-            let renamed = renamed_hmac(&tree.read(hmac)?, &plan.paths.kernel);
-            let unfinished = plan.paths.unfinished(&plan.paths.hmac);
-            fsio::atomic_write(&unfinished, renamed.as_bytes(), 0o600)?;
-            Some(artifact(plan, &unfinished, &plan.paths.hmac, |_| ())?)
-        }
-        None => None,
-    };
+    live_system::write(plan, &chroot.tree())?;
 
     progress.step("image", Some(plan.userspace.image_bytes));
     let image = plan.paths.unfinished(&plan.paths.image);
@@ -115,20 +94,20 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         .with_context(|| format!("looking at {}", image.display()))?
         .len();
     progress.step("digest", Some(size));
-    let image = artifact(plan, &image, &plan.paths.image, |bytes| progress.at(bytes))?;
+    let image = bootfiles::artifact(plan, &image, &plan.paths.image, |bytes| progress.at(bytes))?;
     let arguments = plan.arguments(&image.sha256, image.size);
     let manifest = Manifest {
         schema: SCHEMA,
         boot: BootEntry {
-            loader: plan.entry.as_ref().map_or("none", |_| loader::GRUBBY).into(),
+            loader: plan.loader.name().into(),
             former_default: plan.entry.as_ref().and_then(|entry| entry.former_default.clone()),
             arguments,
         },
         image,
-        kernel,
-        hmac,
-        initramfs,
-        kernel_version: version.clone(),
+        kernel: boot.kernel,
+        hmac: boot.hmac,
+        initramfs: boot.initramfs,
+        kernel_version: plan.userspace.kernel.version.clone(),
         compressor: plan.packing.compressor.into(),
         source_arguments: plan.facts.arguments.to_string(),
         config: plan.config.clone(),
@@ -140,40 +119,6 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         remove_superseded(plan, &former, &manifest)?;
     }
     Ok(manifest)
-}
-
-fn put(plan: &BuildPlan, from: &Path, to: &Path) -> Result<Artifact> {
-    let (size, sha256) = stage(from, &plan.paths.unfinished(to), 0o600)?;
-    Ok(Artifact {
-        path: as_source_sees(plan, to),
-        size,
-        sha256,
-    })
-}
-
-fn artifact(plan: &BuildPlan, unfinished: &Path, path: &Path, progress: impl FnMut(u64)) -> Result<Artifact> {
-    let context = || format!("reading {}", unfinished.display());
-    let (sha256, size) =
-        fsio::sha256(File::open(unfinished).with_context(context)?, progress).with_context(context)?;
-    Ok(Artifact {
-        path: as_source_sees(plan, path),
-        size,
-        sha256,
-    })
-}
-
-fn as_source_sees(plan: &BuildPlan, path: &Path) -> String {
-    let inside = path.strip_prefix(plan.root.path()).unwrap_or(path);
-    Path::new("/").join(inside).display().to_string()
-}
-
-/// The line of sha512hmac(1), "HASH  NAME", for the kernel's new name.
-fn renamed_hmac(line: &str, kernel: &Path) -> String {
-    let hash = line.split_whitespace().next().unwrap_or_default();
-    format!(
-        "{hash}  {}\n",
-        kernel.file_name().unwrap_or_default().to_string_lossy()
-    )
 }
 
 fn commit(plan: &BuildPlan, scratch: &Scratch, manifest: &Manifest) -> Result<()> {
@@ -202,11 +147,14 @@ fn commit(plan: &BuildPlan, scratch: &Scratch, manifest: &Manifest) -> Result<()
         .into_iter()
         .flatten()
         .map(|path| (paths.unfinished(path), path.clone()))
+        // What leapp has made lies in its place.
+        .filter(|(unfinished, _)| unfinished.exists())
         .collect();
-    let entry = plan
-        .entry
-        .as_ref()
-        .map(|entry| (entry, manifest.boot.arguments.as_str()));
+    let arguments = match plan.loader {
+        Loader::Grubby => Some(manifest.boot.arguments.as_str()),
+        Loader::None | Loader::Leapp => None,
+    };
+    let entry = plan.entry.as_ref().map(|entry| (entry, arguments));
     commit::make(&plan.root, scratch.work(), &renames, entry)
 }
 
@@ -229,20 +177,4 @@ fn versions() -> std::collections::BTreeMap<String, String> {
         }
     }
     versions
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hmac_file_names_the_kernel_it_lies_beside() {
-        assert_eq!(
-            renamed_hmac(
-                "0f1e  vmlinuz-5.14.0-1.el9\n",
-                Path::new("/boot/vmlinuz-upgrade.x86_64")
-            ),
-            "0f1e  vmlinuz-upgrade.x86_64\n"
-        );
-    }
 }

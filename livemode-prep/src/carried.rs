@@ -47,8 +47,9 @@ pub(crate) struct Carried {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Reads what the configuration asks for; nothing of it when it asks for nothing.
-pub(crate) fn gather(root: &SysRoot, config: &Config, target: &ContainerDir) -> Result<Carried> {
+/// Reads what the configuration asks for; nothing of it when it asks for nothing. Which form the profiles of the network
+/// must have, `target` says, where it is there already.
+pub(crate) fn gather(root: &SysRoot, config: &Config, target: Option<&ContainerDir>) -> Result<Carried> {
     let mut carried = Carried::default();
     let source = ContainerDir::new(root.path());
     if config.setup_network_manager {
@@ -60,7 +61,7 @@ pub(crate) fn gather(root: &SysRoot, config: &Config, target: &ContainerDir) -> 
     Ok(carried)
 }
 
-fn network(source: &ContainerDir, target: &ContainerDir, carried: &mut Carried) -> Result<()> {
+fn network(source: &ContainerDir, target: Option<&ContainerDir>, carried: &mut Carried) -> Result<()> {
     for dir in [CONNECTIONS, NM_CONF] {
         for name in names(source, dir)? {
             let path = format!("{dir}/{name}");
@@ -72,9 +73,10 @@ fn network(source: &ContainerDir, target: &ContainerDir, carried: &mut Carried) 
         .into_iter()
         .filter(|name| BESIDE_IFCFG.iter().any(|prefix| name.starts_with(prefix)) && name != "ifcfg-lo")
         .collect();
-    let reads_ifcfg = IFCFG_PLUGIN
-        .iter()
-        .any(|dir| names(target, dir).is_ok_and(|below| has_below(target, dir, &below)));
+    let has_plugin = |target: &ContainerDir, dir: &str| {
+        names(target, dir).is_ok_and(|below| has_below(target, dir, &below))
+    };
+    let reads_ifcfg = target.is_some_and(|target| IFCFG_PLUGIN.iter().any(|dir| has_plugin(target, dir)));
     for name in &scripts {
         let path = format!("{SCRIPTS}/{name}");
         take_named_files(source, &path, SCRIPTS, carried)?;
@@ -272,7 +274,7 @@ mod tests {
     }
 
     fn gathered(source: &Path, target: &Path, config: &Config) -> Carried {
-        gather(&SysRoot::new(source), config, &ContainerDir::new(target)).unwrap()
+        gather(&SysRoot::new(source), config, Some(&ContainerDir::new(target))).unwrap()
     }
 
     fn listed(carried: &Carried) -> Vec<String> {

@@ -7,8 +7,9 @@ use livemode_common::failure::precondition;
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
-use crate::args::{Cli, Command, Json, Loader, Userspace};
-use crate::{build, facts, packages, plan, remove, scratch, status};
+use crate::args::{Cli, Command, Json, Userspace};
+use crate::leapp::LeappFacts;
+use crate::{actors, build, check, entry, packages, plan, remove, scratch, status};
 
 pub(crate) fn run() -> Result<()> {
     let Cli { shared, command } = Cli::parse();
@@ -17,6 +18,7 @@ pub(crate) fn run() -> Result<()> {
         let dir = shared.config_dir.clone().unwrap_or_else(|| root.at(CONFIG_DIR));
         config::load(&dir, &root)
     };
+    let leapp_facts = || shared.leapp_facts.as_deref().map(LeappFacts::load).transpose();
     let prepare = |userspace: &Userspace| -> Result<plan::BuildPlan> {
         let loaded = load()?;
         if !userspace.output.json {
@@ -25,18 +27,19 @@ pub(crate) fn run() -> Result<()> {
                 .iter()
                 .for_each(|warning| eprintln!("warning: {warning}"));
         }
-        let leapp = shared
-            .leapp_facts
-            .as_deref()
-            .map(facts::LeappFacts::load)
-            .transpose()?;
+        let leapp = leapp_facts()?;
         let named = userspace
             .userspace
             .clone()
-            .or_else(|| leapp.as_ref().and_then(facts::LeappFacts::userspace));
+            .or_else(|| leapp.as_ref().and_then(LeappFacts::userspace));
         let container = named.ok_or_else(|| precondition("no container is named; give --userspace DIR"))?;
-        let with_entry = userspace.boot_entry == Loader::Grubby;
-        plan::make(&root, loaded.config, leapp.as_ref(), &container, with_entry)
+        plan::make(
+            &root,
+            loaded.config,
+            leapp.as_ref(),
+            &container,
+            userspace.boot_entry,
+        )
     };
     match command {
         Command::Config(Json { json }) => {
@@ -72,13 +75,13 @@ pub(crate) fn run() -> Result<()> {
             }
             Ok(())
         }
+        Command::Check(json) => check::run(&root, load()?, leapp_facts()?.as_ref(), json),
         Command::Plan(userspace) => {
             let plan = prepare(&userspace)?;
-            let missing = packages::missing_in(&plan.userspace, &plan.required_packages)?;
             if userspace.output.json {
-                println!("{}", plan.to_json(&missing));
+                println!("{}", plan.to_json());
             } else {
-                print!("{}", plan.describe(&missing));
+                print!("{}", plan.describe());
             }
             plan.check()
         }
@@ -88,6 +91,8 @@ pub(crate) fn run() -> Result<()> {
             plan.check()?;
             build::run(&plan, userspace.output.json)
         }
+        Command::Entry(json) => entry::run(&root, leapp_facts()?.as_ref(), json),
+        Command::Actors { action } => actors::run(&root, action),
         Command::Status(Json { json }) => status::print(&root, json),
         Command::Remove => remove::run(&root),
         Command::Sweep { leftovers, made } => scratch::sweep_at_end_of_input(&root, &leftovers, &made),

@@ -34,13 +34,13 @@ struct Undo {
     loader: Saved,
 }
 
-/// Renames each first path to its second, and makes the boot entry with these arguments, if there is to be one. On an
-/// error everything is as it was.
+/// Renames each first path to its second, and makes the boot entry with these arguments, if there is to be one; without
+/// arguments another makes it afterwards. On an error everything is as it was.
 pub(crate) fn make(
     root: &SysRoot,
     work: &Path,
     renames: &[(PathBuf, PathBuf)],
-    entry: Option<(&GrubbyEntry, &str)>,
+    entry: Option<(&GrubbyEntry, Option<&str>)>,
 ) -> Result<()> {
     let inside = |path: &Path| path.strip_prefix(root.path()).unwrap_or(path).to_owned();
     let undo = entry.map(|_| Undo::keep(root, work, renames)).transpose()?;
@@ -62,7 +62,7 @@ pub(crate) fn make(
         Some((entry, arguments)) => entry
             .disarm()
             .and_then(|()| complete(root, &record.renames))
-            .and_then(|()| entry.set(arguments))
+            .and_then(|()| arguments.map_or(Ok(()), |arguments| entry.set(arguments)))
             .context("making the boot entry"),
         None => complete(root, &record.renames),
     };

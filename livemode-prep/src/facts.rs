@@ -1,10 +1,11 @@
-//! What is known of the source system: read from it, or taken from leapp's messages.
+//! What is known of the source system: read from it, or taken from what leapp says.
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::cmdline::{Cmdline, Word};
+use livemode_common::cmdline::Cmdline;
 use livemode_common::container::ContainerDir;
 use livemode_common::contract::STATE_DIR;
 use livemode_common::failure::precondition;
@@ -12,49 +13,8 @@ use livemode_common::fstab::{self, Entry};
 use livemode_common::mountinfo;
 use livemode_common::sysroot::SysRoot;
 use nix::sys::statvfs::{statvfs, FsFlags};
-use serde::Deserialize;
-use std::os::unix::fs::MetadataExt;
 
-/// leapp's messages by the name of their model, as its framework dumps them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(crate) struct LeappFacts {
-    storage_info: Option<StorageInfo>,
-    kernel_cmdline: Option<KernelCmdline>,
-    target_user_space_info: Option<TargetUserSpaceInfo>,
-}
-
-#[derive(Debug, Deserialize)]
-struct StorageInfo {
-    fstab: Vec<Entry>,
-}
-
-#[derive(Debug, Deserialize)]
-struct KernelCmdline {
-    parameters: Vec<Parameter>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Parameter {
-    key: String,
-    value: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct TargetUserSpaceInfo {
-    path: PathBuf,
-}
-
-impl LeappFacts {
-    pub(crate) fn load(path: &Path) -> Result<Self> {
-        let text = fs::read(path).map_err(|e| precondition(format!("reading {}: {e}", path.display())))?;
-        serde_json::from_slice(&text).map_err(|e| precondition(format!("reading {}: {e}", path.display())))
-    }
-
-    pub(crate) fn userspace(&self) -> Option<PathBuf> {
-        self.target_user_space_info.as_ref().map(|info| info.path.clone())
-    }
-}
+use crate::leapp::LeappFacts;
 
 /// A directory that will be written to.
 #[derive(Debug, Clone)]
@@ -120,22 +80,14 @@ impl Facts {
         let image_parent = Path::new(image).parent().unwrap_or(Path::new("/"));
         let image_dir = Place::look(source.resolve(image_parent)?)?;
         let state_dir = Place::look(source.resolve(STATE_DIR)?)?;
-        let arguments = match leapp.and_then(|l| l.kernel_cmdline.as_ref()) {
-            Some(line) => Cmdline(
-                line.parameters
-                    .iter()
-                    .map(|p| Word {
-                        key: p.key.clone(),
-                        value: p.value.clone(),
-                    })
-                    .collect(),
-            ),
+        let arguments = match leapp.and_then(LeappFacts::arguments) {
+            Some(arguments) => arguments,
             None => kernel_arguments(root)?,
         };
         let fips_enabled = fs::read_to_string(root.at("proc/sys/crypto/fips_enabled"));
         Ok(Self {
-            fstab: match leapp.and_then(|l| l.storage_info.as_ref()) {
-                Some(storage) => storage.fstab.clone(),
+            fstab: match leapp.and_then(LeappFacts::fstab) {
+                Some(fstab) => fstab.to_vec(),
                 None => read_fstab(root)?,
             },
             fips: arguments.last("fips").is_some_and(|v| v != "0")

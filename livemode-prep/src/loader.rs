@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bootentry;
 
-/// Name of this loader in the manifest.
-pub(crate) const GRUBBY: &str = "grubby";
+const GRUBBY: &str = "grubby";
 const TITLE: &str = "LiveMode upgrade";
 /// Entries by the Boot Loader Specification; grubby of el8 and newer keeps them.
 const ENTRIES: &str = "boot/loader/entries";
@@ -76,7 +75,7 @@ impl GrubbyEntry {
     }
 
     /// The entry of a finished build.
-    fn of(root: &SysRoot, arch: &str, manifest: &Manifest) -> Self {
+    pub(crate) fn of(root: &SysRoot, arch: &str, manifest: &Manifest) -> Self {
         Self {
             root: root.clone(),
             arch: arch.to_owned(),
@@ -110,43 +109,40 @@ impl GrubbyEntry {
     /// The calls that make the entry, as leapp has them: with root= in a call of its own, for grubby takes it for a
     /// property of the entry, and removals in a third. But not the default one yet: half of it must never boot.
     fn entry_calls(&self, arguments: &str) -> Vec<Cmd> {
-        let line = Cmdline::parse(arguments);
-        let root = line.last(karg::ROOT).unwrap_or_default().to_owned();
-        let others = Cmdline(line.0.into_iter().filter(|word| word.key != karg::ROOT).collect()).to_string();
-        let mut calls = Vec::new();
-        for base in self.each_grubby() {
-            let grubby = || base.clone();
-            calls.push(
-                grubby()
-                    .args([
-                        "--add-kernel",
-                        &self.kernel,
-                        "--initrd",
-                        &self.initramfs,
-                        "--title",
-                        TITLE,
-                    ])
-                    .args(["--copy-default", "--args", &others]),
-            );
-            calls.push(
-                grubby()
-                    .args(["--update-kernel", &self.kernel, "--args"])
-                    .arg(format!("{}={root}", karg::ROOT)),
-            );
-            calls.push(
-                grubby()
-                    .args(["--update-kernel", &self.kernel, "--remove-args"])
-                    .arg(
-                        bootentry::TAKEN_AWAY
-                            .iter()
-                            .filter(|key| **key != karg::ROOT)
-                            .copied()
-                            .collect::<Vec<_>>()
-                            .join(" "),
-                    ),
-            );
-        }
-        calls
+        let (_, others) = root_and_others(arguments);
+        let calls = self.each_grubby().into_iter().flat_map(|grubby| {
+            let add = grubby
+                .clone()
+                .args(["--add-kernel", &self.kernel, "--initrd", &self.initramfs]);
+            let add = add.args(["--title", TITLE, "--copy-default", "--args", &others]);
+            [vec![add], self.root_and_removals(&grubby, arguments)].concat()
+        });
+        calls.collect()
+    }
+
+    /// The calls that give an entry which is there these arguments.
+    fn update_calls(&self, arguments: &str) -> Vec<Cmd> {
+        let (_, others) = root_and_others(arguments);
+        let calls = self.each_grubby().into_iter().flat_map(|grubby| {
+            let update = grubby
+                .clone()
+                .args(["--update-kernel", &self.kernel, "--args", &others]);
+            [vec![update], self.root_and_removals(&grubby, arguments)].concat()
+        });
+        calls.collect()
+    }
+
+    fn root_and_removals(&self, grubby: &Cmd, arguments: &str) -> Vec<Cmd> {
+        let (root, _) = root_and_others(arguments);
+        let update = || grubby.clone().args(["--update-kernel", &self.kernel]);
+        let removals: Vec<&str> = bootentry::TAKEN_AWAY
+            .into_iter()
+            .filter(|key| *key != karg::ROOT)
+            .collect();
+        vec![
+            update().arg("--args").arg(format!("{}={root}", karg::ROOT)),
+            update().args(["--remove-args", &removals.join(" ")]),
+        ]
     }
 
     /// The calls that make a kernel the default one.
@@ -177,6 +173,26 @@ impl GrubbyEntry {
             self.grubby().args(["--remove-kernel", &self.kernel]).run()?;
         }
         self.entry_calls(arguments).iter().try_for_each(Cmd::run)?;
+        self.settle(arguments)?;
+        self.arm()
+    }
+
+    /// Gives the entry that leapp has made exactly these arguments, and reads it back. It is not the default one then:
+    /// see [`Self::arm`].
+    pub(crate) fn complete(&self, arguments: &str) -> Result<()> {
+        if !self.exists()? {
+            return Err(precondition(format!(
+                "there is no boot entry for {}, which leapp makes after the build",
+                self.kernel
+            )));
+        }
+        self.disarm()?;
+        self.update_calls(arguments).iter().try_for_each(Cmd::run)?;
+        self.settle(arguments)
+    }
+
+    /// Makes sure that the entry has exactly these arguments.
+    fn settle(&self, arguments: &str) -> Result<()> {
         if self.words()? != words(arguments) {
             // grubby keeps one value for each key, and the copied entry has words of its own.
             self.rewrite(arguments)?;
@@ -197,6 +213,11 @@ impl GrubbyEntry {
                 only(&found, &wanted)
             );
         }
+        Ok(())
+    }
+
+    /// Makes the entry the one that boots next.
+    pub(crate) fn arm(&self) -> Result<()> {
         self.set_default(&self.kernel)?;
         let default = self.default()?;
         if default != self.kernel {
@@ -284,6 +305,14 @@ pub(crate) fn take_back(root: &SysRoot, arch: &str, manifest: &Manifest) -> Resu
     entry.disarm()?;
     entry.grubby().args(["--remove-kernel", &entry.kernel]).run()?;
     entry.zipl().iter().try_for_each(Cmd::run)
+}
+
+/// The value of root=, which grubby takes for a property of the entry, and the rest of the line.
+fn root_and_others(arguments: &str) -> (String, String) {
+    let line = Cmdline::parse(arguments);
+    let root = line.last(karg::ROOT).unwrap_or_default().to_owned();
+    let others = line.0.into_iter().filter(|word| word.key != karg::ROOT).collect();
+    (root, Cmdline(others).to_string())
 }
 
 fn words(line: &str) -> Vec<String> {

@@ -12,13 +12,15 @@ use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
 use serde_json::{json, Value};
 
+use crate::args::Loader;
 use crate::carried::{self, Carried};
-use crate::facts::{Facts, LeappFacts};
+use crate::facts::Facts;
+use crate::leapp::{BootContent, LeappFacts, Requested};
 use crate::loader::GrubbyEntry;
 use crate::space::{self, Budget};
 use crate::squash::{self, Packing};
 use crate::userspace::Userspace;
-use crate::{bootentry, initramfs, live_system, livefstab, loader, packages, scratch};
+use crate::{bootentry, initramfs, live_system, livefstab, packages, preconditions, scratch};
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
@@ -30,14 +32,18 @@ pub(crate) struct BuildPlan {
     pub(crate) facts: Facts,
     pub(crate) userspace: Userspace,
     pub(crate) required_packages: Vec<String>,
+    pub(crate) missing_packages: Vec<String>,
     pub(crate) packing: Packing,
     pub(crate) initramfs_compressor: &'static str,
     pub(crate) live_fstab: Vec<Entry>,
     pub(crate) carried: Carried,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) paths: Paths,
-    /// The boot entry, where grubby is to keep one.
+    /// The boot entry, where grubby keeps one.
     pub(crate) entry: Option<GrubbyEntry>,
+    pub(crate) loader: Loader,
+    /// Where leapp has made kernel and initramfs: what must be in the latter.
+    pub(crate) given: Option<Requested>,
 }
 
 /// Where everything goes, on this machine.
@@ -54,14 +60,18 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    fn new(facts: &Facts, image: &str) -> Self {
+    fn new(root: &SysRoot, facts: &Facts, image: &str, given: Option<&BootContent>) -> Self {
         let boot = BootFiles::for_arch(&facts.arch);
+        let given =
+            |path: fn(&BootContent) -> Option<&PathBuf>| given.and_then(path).map(|path| root.at(path));
         let named = |dir: &Path, path: &str| dir.join(Path::new(path).file_name().unwrap_or_default());
         Self {
             image: named(&facts.image_dir.path, image),
-            kernel: named(&facts.boot.path, &boot.kernel),
-            hmac: named(&facts.boot.path, &boot.hmac),
-            initramfs: named(&facts.boot.path, &boot.initramfs),
+            kernel: given(|b| Some(&b.kernel_path)).unwrap_or_else(|| named(&facts.boot.path, &boot.kernel)),
+            hmac: given(|b| b.kernel_hmac_path.as_ref())
+                .unwrap_or_else(|| named(&facts.boot.path, &boot.hmac)),
+            initramfs: given(|b| Some(&b.initram_path))
+                .unwrap_or_else(|| named(&facts.boot.path, &boot.initramfs)),
             state: named(&facts.state_dir.path, STATE),
             manifest: named(&facts.state_dir.path, MANIFEST),
             work: scratch::work_in(&facts.image_dir.path),
@@ -99,11 +109,12 @@ pub(crate) fn make(
     config: Config,
     leapp: Option<&LeappFacts>,
     container: &Path,
-    with_entry: bool,
+    keeper: Loader,
 ) -> Result<BuildPlan> {
     let userspace = Userspace::inspect(container)?;
     let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
     let required_packages = packages::required(&config);
+    let missing_packages = packages::missing_in(&userspace, &required_packages)?;
     let held: Vec<String> = facts
         .image_device
         .uuid
@@ -111,12 +122,13 @@ pub(crate) fn make(
         .map(|uuid| format!("UUID={uuid}"))
         .chain([facts.image_device.source.clone()])
         .collect();
-    let paths = Paths::new(&facts, &config.squashfs_image_path);
+    let boot_content = leapp.and_then(|leapp| leapp.boot_content.as_ref());
+    let paths = Paths::new(root, &facts, &config.squashfs_image_path, boot_content);
     let earlier = Journal::of(root).manifest()?;
     let has_entry = earlier
         .as_ref()
-        .is_some_and(|manifest| manifest.boot.loader == loader::GRUBBY);
-    if has_entry && !with_entry {
+        .is_some_and(|manifest| manifest.boot.loader != Loader::None.name());
+    if has_entry && keeper == Loader::None {
         return Err(precondition(
             "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grubby, or first: \
              livemode-prep remove",
@@ -131,7 +143,9 @@ pub(crate) fn make(
         GrubbyEntry::look(root, &facts.arch, &kernel, &initramfs, earlier.as_ref())
     };
     Ok(BuildPlan {
-        entry: with_entry.then(entry).transpose()?,
+        entry: (keeper != Loader::None).then(entry).transpose()?,
+        loader: keeper,
+        given: boot_content.and(leapp).map(LeappFacts::requested),
         root: root.clone(),
         packing: squash::choose(
             &squash::known_here(),
@@ -140,15 +154,11 @@ pub(crate) fn make(
         )?,
         initramfs_compressor: initramfs::compressor(&userspace),
         live_fstab: livefstab::live(&facts.fstab, &held),
-        carried: carried::gather(root, &config, &ContainerDir::new(&userspace.dir))?,
-        budgets: space::budgets(
-            &userspace,
-            packages::missing_in(&userspace, &required_packages)?.len(),
-            &facts.image_dir,
-            &facts.boot,
-        ),
+        carried: carried::gather(root, &config, Some(&ContainerDir::new(&userspace.dir)))?,
+        budgets: space::budgets(&userspace, missing_packages.len(), &facts.image_dir, &facts.boot),
         paths,
         required_packages,
+        missing_packages,
         config,
         facts,
         userspace,
@@ -158,55 +168,18 @@ pub(crate) fn make(
 impl BuildPlan {
     /// An error with every precondition that is not met.
     pub(crate) fn check(&self) -> Result<()> {
-        let mut faults = Vec::new();
-        let Facts {
-            image_device: device,
-            image_dir,
-            boot,
-            ..
-        } = &self.facts;
-        let image = &self.config.squashfs_image_path;
-        if self.facts.fips {
-            faults.push("the source system is in FIPS mode, which this version does not support".to_owned());
-        }
-        match device.fstype.as_str() {
-            "tmpfs" | "ramfs" | "overlay" => faults.push(format!(
-                "squashfs_image_path: {image} lies on a {}, which the reboot does not survive or cannot find again; \
-                 choose a path on a disk",
-                device.fstype
-            )),
-            _ if device.uuid.is_none() => faults.push(format!(
-                "squashfs_image_path: {image} lies on {} ({}), which has no UUID to find it by; choose another path",
-                device.source, device.fstype
-            )),
-            "xfs" if !xfs_has_ftype(&image_dir.existing) => faults.push(format!(
-                "squashfs_image_path: {image} lies on an xfs without ftype, on which no overlay can be made; choose \
-                 another path (xfs_info {} says ftype=0)",
-                image_dir.existing.display()
-            )),
-            _ => {}
-        }
-        for (place, what) in [(image_dir, "the image's directory"), (boot, "/boot")] {
-            if place.read_only {
-                faults.push(format!(
-                    "{what} {} is mounted read-only; remount it rw",
-                    place.existing.display()
-                ));
-            }
-        }
-        if !self.facts.fstab.iter().any(|entry| entry.fs_file == "/") {
-            faults
-                .push("/etc/fstab has no entry for /, so the live system could not mount the source".into());
-        }
+        let mut faults = preconditions::faults(&self.config, &self.facts);
         faults.extend(self.carried.faults.iter().cloned());
-        let length = self.arguments(&"0".repeat(64), u64::from(u32::MAX)).len();
-        if length > bootentry::LIMIT_BYTES {
-            let limit = bootentry::LIMIT_BYTES;
+        let longest = self.arguments(&"0".repeat(64), u64::from(u32::MAX));
+        faults.extend(bootentry::check_length(&longest).err());
+        faults.extend(self.budgets.iter().filter_map(Budget::fault));
+        if self.given.is_some() && !self.missing_packages.is_empty() {
             faults.push(format!(
-                "the kernel command line would be {length} bytes long, over {limit}; shorten the source's"
+                "{}: leapp has not installed {}; run leapp upgrade again",
+                self.userspace.dir.display(),
+                self.missing_packages.join(", ")
             ));
         }
-        faults.extend(self.budgets.iter().filter_map(Budget::fault));
         if faults.is_empty() {
             return Ok(());
         }
@@ -215,27 +188,17 @@ impl BuildPlan {
 
     /// What an admin should know, though nothing stands against the build.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let config = &self.config;
-        let (sshd, network_manager) = (
-            !config.setup_opensshd_using_auth_keys.is_empty(),
-            config.setup_network_manager,
-        );
-        let mut warnings = self.carried.warnings.clone();
-        if !config.url_to_load_squashfs_image_from.is_empty() && (sshd || network_manager) {
-            warnings.push(
-                "the image holds private keys (host keys of sshd, network profiles), and the web server of \
-                 url_to_load_squashfs_image_from will serve them to whoever asks"
-                    .into(),
-            );
-        }
-        if sshd && !network_manager && config.dracut_network.trim().is_empty() {
-            warnings.push(
-                "setup_opensshd_using_auth_keys without setup_network_manager or dracut_network: nothing brings the \
-                 network up for sshd"
-                    .into(),
-            );
-        }
-        warnings
+        [
+            self.carried.warnings.clone(),
+            preconditions::warnings(&self.config),
+        ]
+        .concat()
+    }
+
+    /// A path of this machine as the source system knows it.
+    pub(crate) fn as_source_sees(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(self.root.path()).unwrap_or(path);
+        Path::new("/").join(inside).display().to_string()
     }
 
     /// The boot entry's kernel command line.
@@ -266,6 +229,7 @@ impl BuildPlan {
             &self.userspace.kernel.version,
             self.initramfs_compressor,
             network,
+            self.given.as_ref().unwrap_or(&Requested::default()),
         )
     }
 
@@ -277,9 +241,16 @@ impl BuildPlan {
         };
         let image = self.paths.unfinished(&self.paths.image);
         let entry = self.entry.iter();
-        let loader = entry.flat_map(|entry| entry.calls(&self.arguments(DIGEST_TO_COME, 0)));
+        let loader = entry.flat_map(|entry| match self.loader {
+            Loader::Grubby => entry.calls(&self.arguments(DIGEST_TO_COME, 0)),
+            Loader::None | Loader::Leapp => Vec::new(),
+        });
+        let initramfs = match &self.given {
+            None => self.dracut(in_container("dracut")),
+            Some(_) => initramfs::lsinitrd(in_container("lsinitrd"), &self.paths.initramfs),
+        };
         [
-            self.dracut(in_container("dracut")),
+            initramfs,
             squash::command(program, &self.packing, &self.paths.work.join("root"), &image),
         ]
         .into_iter()
@@ -300,7 +271,7 @@ impl BuildPlan {
         files.into_iter().chain(hmac).collect()
     }
 
-    pub(crate) fn to_json(&self, missing: &[String]) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({
             "schema": SCHEMA,
             "userspace": self.userspace.dir,
@@ -309,7 +280,7 @@ impl BuildPlan {
             "live_files": live_system::paths(self),
             "commands": self.commands().iter().map(Cmd::words).collect::<Vec<_>>(),
             "packing": self.packing,
-            "packages": {"required": self.required_packages, "missing": missing},
+            "packages": {"required": self.required_packages, "missing": self.missing_packages},
             "arguments": self.arguments(DIGEST_TO_COME, 0),
             "warnings": self.warnings(),
             "mounts": self.live_fstab.iter().map(Entry::to_string).collect::<Vec<_>>(),
@@ -317,7 +288,7 @@ impl BuildPlan {
         })
     }
 
-    pub(crate) fn describe(&self, missing: &[String]) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut text = format!("target kernel\n  {}\n", self.userspace.kernel.version);
         let mut list = |title: &str, lines: Vec<String>| {
             text.push_str(&format!("\n{title}\n"));
@@ -329,8 +300,11 @@ impl BuildPlan {
             "files",
             self.files().iter().map(|f| f.display().to_string()).collect(),
         );
-        if !missing.is_empty() {
-            list("packages that dnf will install into the image", missing.to_vec());
+        if !self.missing_packages.is_empty() {
+            list(
+                "packages that dnf will install into the image",
+                self.missing_packages.clone(),
+            );
         }
         list("files of the live system", live_system::paths(self));
         list("commands", self.commands().iter().map(Cmd::to_string).collect());
@@ -342,25 +316,7 @@ impl BuildPlan {
             "mounts of the live system",
             self.live_fstab.iter().map(Entry::to_string).collect(),
         );
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        let space = |b: &Budget| {
-            let needs: Vec<String> = b
-                .needs
-                .iter()
-                .map(|n| format!("{} {}", n.what, mib(n.bytes)))
-                .collect();
-            let (place, needed, free) = (b.place.display(), mib(b.needed_bytes), mib(b.free_bytes));
-            format!("{place}: {needed} needed ({}), {free} free", needs.join(", "))
-        };
-        list("space, in MiB", self.budgets.iter().map(space).collect());
+        list("space", self.budgets.iter().map(Budget::describe).collect());
         text
     }
-}
-
-/// overlayfs needs d_type in directory entries, which an old xfs may not have (xfs(5), `ftype`).
-fn xfs_has_ftype(dir: &Path) -> bool {
-    Cmd::new("xfs_info")
-        .arg(dir)
-        .read()
-        .map_or(true, |info| !info.contains("ftype=0"))
 }

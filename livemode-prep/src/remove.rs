@@ -10,6 +10,7 @@ use livemode_common::fsio::sync_dir;
 use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
 
+use crate::args::Loader;
 use crate::{loader, scratch};
 
 pub(crate) fn run(root: &SysRoot) -> Result<()> {
@@ -42,7 +43,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
     // The sweep may have completed a commit: what is there now is what the manifest says now.
     if let Some(manifest) = Journal::of(root).manifest()? {
         // An entry whose files are gone would boot into nothing.
-        if manifest.boot.loader == loader::GRUBBY {
+        if manifest.boot.loader != Loader::None.name() {
             loader::take_back(root, &arch, &manifest).context("taking the boot entry back")?;
         }
         let hmac = manifest.hmac.as_ref();

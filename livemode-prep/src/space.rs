@@ -16,6 +16,14 @@ const PACKAGE: u64 = 40 * MIB;
 /// dnf's metadata cache, when anything is missing.
 const METADATA: u64 = 200 * MIB;
 
+/// The image that upstream tells its users to have room for, packed worse than ours.
+const IMAGE_EXPECTED: u64 = 700 * MIB;
+/// Modules of el9's kernel-core, programs and the packed initramfs.
+const WORKING_EXPECTED: u64 = 400 * MIB;
+const KERNEL_EXPECTED: u64 = 15 * MIB;
+/// For any machine, with the firmware and drivers of el9.
+const INITRAMFS_EXPECTED: u64 = 100 * MIB;
+
 /// What is going to be where, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Need {
@@ -33,6 +41,23 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// What an admin reads in a plan.
+    pub(crate) fn describe(&self) -> String {
+        let mib = |bytes: u64| bytes.div_ceil(MIB);
+        let needs: Vec<String> = self
+            .needs
+            .iter()
+            .map(|n| format!("{} {}", n.what, mib(n.bytes)))
+            .collect();
+        format!(
+            "{}: {} MiB needed ({}), {} MiB free",
+            self.place.display(),
+            mib(self.needed_bytes),
+            needs.join(", "),
+            mib(self.free_bytes)
+        )
+    }
+
     /// The sentence that tells an admin what to do.
     pub(crate) fn fault(&self) -> Option<String> {
         if self.needed_bytes <= self.free_bytes {
@@ -73,13 +98,27 @@ pub(crate) fn budgets(
     // initramfs for any machine takes about half of them.
     let initramfs = userspace.module_bytes / 2 + INITRAMFS_PROGRAMS_PACKED;
     let working = userspace.module_bytes + INITRAMFS_PROGRAMS + initramfs + packages;
-    let mut budgets: Vec<(u64, Budget)> = Vec::new();
-    for (place, what, bytes) in [
+    by_file_system(&[
         (image_dir, "the image", image),
         (image_dir, "working space", working),
         (boot, "the kernel", userspace.kernel.image_bytes),
         (boot, "the initramfs", initramfs),
-    ] {
+    ])
+}
+
+/// What is to be expected before there is a container: one of a minimal system, as leapp makes it.
+pub(crate) fn expected(image_dir: &Place, boot: &Place) -> Vec<Budget> {
+    by_file_system(&[
+        (image_dir, "the image", IMAGE_EXPECTED),
+        (image_dir, "working space", WORKING_EXPECTED),
+        (boot, "the kernel", KERNEL_EXPECTED),
+        (boot, "the initramfs", INITRAMFS_EXPECTED),
+    ])
+}
+
+fn by_file_system(needs: &[(&Place, &'static str, u64)]) -> Vec<Budget> {
+    let mut budgets: Vec<(u64, Budget)> = Vec::new();
+    for &(place, what, bytes) in needs {
         let need = Need { what, bytes };
         match budgets
             .iter_mut()

@@ -1,5 +1,5 @@
 //! What is in the target-system container: its kernel, its tools, its size. Read from outside, links followed inside.
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 use livemode_common::cmd::find_program;
 use livemode_common::container::ContainerDir;
 use livemode_common::failure::precondition;
+
+use crate::initramfs::contents::module_name;
 
 /// What never goes into the image, as mksquashfs's wildcards: caches, what only the initramfs needs, and what is
 /// mounted over.
@@ -106,6 +108,15 @@ impl Userspace {
             kernel,
             dir,
         })
+    }
+
+    /// The kernel's modules that are files, by the name modprobe(8) has for them.
+    pub(crate) fn kernel_modules(&self) -> Result<BTreeSet<String>> {
+        let container = ContainerDir::new(&self.dir);
+        // depmod(8) lists them all: "PATH: DEPENDENCIES".
+        let list = container.read(format!("/lib/modules/{}/modules.dep", self.kernel.version))?;
+        let paths = list.lines().filter_map(|line| line.split(':').next());
+        Ok(paths.filter_map(module_name).collect())
     }
 }
 

@@ -9,12 +9,18 @@ use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::{Manifest, MANIFEST, STATE_DIR};
 
-use crate::binaries::binary;
+use crate::binaries::{binary, workspace};
 use crate::disk::{self, Mounted};
 use crate::testbed;
 
 const FSTAB: &str = "UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 / ext4 defaults 0 1\n";
 const ARGUMENTS: &str = "root=UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 ro quiet console=ttyS0\n";
+
+/// The kernel of [`SourceDisk::with_grubby`]'s own entry.
+pub const OLD_KERNEL: &str = "/boot/vmlinuz-5.14.0-1.el9.x86_64";
+/// The arguments of that entry.
+const LINE: &str =
+    "root=/dev/mapper/cs-root ro rd.lvm.lv=cs/root rd.lvm.lv=cs/swap console=tty0 console=ttyS0 quiet";
 
 /// The work directory of a build with the default configuration.
 pub const WORK: &str = "var/lib/leapp/.livemode-work";
@@ -36,6 +42,51 @@ impl SourceDisk {
         let disk = Self::of(&testbed::source()?)?;
         fs::create_dir_all(disk.at("var/lib/leapp"))?;
         Ok(disk)
+    }
+
+    /// A whole system with the stand-in of grubby and one entry, whose options are those of the running system and a few
+    /// more.
+    ///
+    /// # Errors
+    /// When the disk cannot be made.
+    pub fn with_grubby() -> Result<Self> {
+        let disk = Self::whole()?;
+        fs::copy(
+            workspace().join("tests/testbed/grubby.sh"),
+            disk.at("usr/sbin/grubby"),
+        )?;
+        for dir in ["boot/loader/entries", "boot/grub2", "proc", "run"] {
+            fs::create_dir_all(disk.at(dir))?;
+        }
+        let id = "0123456789abcdef0123456789abcdef-5.14.0-1.el9.x86_64";
+        fs::write(disk.at(OLD_KERNEL.trim_start_matches('/')), "kernel")?;
+        fs::write(
+            disk.at(&format!("boot/loader/entries/{id}.conf")),
+            format!(
+                "title Demo Linux\nversion 5.14\nlinux {OLD_KERNEL}\ninitrd /boot/initramfs-5.14.img\noptions {LINE} $tuned_params\n"
+            ),
+        )?;
+        fs::write(
+            disk.at("boot/grub2/grubenv"),
+            format!("# GRUB Environment Block\nsaved_entry={id}\n"),
+        )?;
+        fs::write(disk.at("etc/kernel/cmdline"), format!("{LINE}\n"))?;
+        Ok(disk)
+    }
+
+    /// What grubby says boots by default.
+    ///
+    /// # Panics
+    /// When it says nothing.
+    pub fn default_kernel(&self) -> String {
+        let grubby = Cmd::new("chroot")
+            .arg(self.root())
+            .args(["grubby", "--default-kernel"]);
+        grubby
+            .read()
+            .expect("grubby knows the default kernel")
+            .trim()
+            .to_owned()
     }
 
     /// Only what `plan` and `build` read of a source system.

@@ -31,8 +31,11 @@ complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s h -l help -
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s V -l version -d 'Print version'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "config" -d 'Load, check and print the configuration'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "requirements" -d 'Print the packages that the target container must have'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "check" -d 'Show what stands against an upgrade on this machine, before there is a container; writes nothing'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "plan" -d 'Show what build would do, and the space it needs; writes nothing'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "entry" -d 'Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "actors" -d 'Put our actors in the place of those that leapp brings, and back'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "sweep" -d 'Remove what a build leaves half-done, once standard input ends: when that build does'
@@ -47,9 +50,15 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -s h -l help -d 'Print help'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back' -r -f -a "none\t'Nobody'
-grubby\t'grubby(8): the entry is made the default one, all or nothing'"
+grubby\t'grubby(8): the entry is made the default one, all or nothing'
+leapp\t'leapp, which makes it after build; entry then completes it'"
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
@@ -57,12 +66,49 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l jso
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back' -r -f -a "none\t'Nobody'
-grubby\t'grubby(8): the entry is made the default one, all or nothing'"
+grubby\t'grubby(8): the entry is made the default one, all or nothing'
+leapp\t'leapp, which makes it after build; entry then completes it'"
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "install" -d 'Let leapp find our actors; its own are put aside'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "restore" -d 'Put leapp\'s own back as they were, and ours out of its sight'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "refresh" -d 'After an update of leapp: put aside what it has brought back, where ours are installed'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "status" -d 'Show whose actors leapp finds'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from install" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from install" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from install" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from install" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from restore" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from restore" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from restore" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from refresh" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from refresh" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from refresh" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from refresh" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from status" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from status" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from status" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from status" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from help" -f -a "install" -d 'Let leapp find our actors; its own are put aside'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from help" -f -a "restore" -d 'Put leapp\'s own back as they were, and ours out of its sight'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from help" -f -a "refresh" -d 'After an update of leapp: put aside what it has brought back, where ours are installed'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show whose actors leapp finds'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
@@ -77,11 +123,18 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l ro
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -s h -l help -d 'Print help'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "config" -d 'Load, check and print the configuration'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "requirements" -d 'Print the packages that the target container must have'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "plan" -d 'Show what build would do, and the space it needs; writes nothing'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "sweep" -d 'Remove what a build leaves half-done, once standard input ends: when that build does'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements plan build status remove sweep help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "config" -d 'Load, check and print the configuration'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "requirements" -d 'Print the packages that the target container must have'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "check" -d 'Show what stands against an upgrade on this machine, before there is a container; writes nothing'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "plan" -d 'Show what build would do, and the space it needs; writes nothing'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "entry" -d 'Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "actors" -d 'Put our actors in the place of those that leapp brings, and back'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "sweep" -d 'Remove what a build leaves half-done, once standard input ends: when that build does'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and __fish_seen_subcommand_from actors" -f -a "install" -d 'Let leapp find our actors; its own are put aside'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and __fish_seen_subcommand_from actors" -f -a "restore" -d 'Put leapp\'s own back as they were, and ours out of its sight'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and __fish_seen_subcommand_from actors" -f -a "refresh" -d 'After an update of leapp: put aside what it has brought back, where ours are installed'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and __fish_seen_subcommand_from actors" -f -a "status" -d 'Show whose actors leapp finds'

@@ -1,0 +1,186 @@
+//! leapp's messages by the name of their model, as its framework dumps them. Of a model that many actors produce there is
+//! a list.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use livemode_common::cmdline::{Cmdline, Word};
+use livemode_common::failure::precondition;
+use livemode_common::fstab::Entry;
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct LeappFacts {
+    storage_info: Option<StorageInfo>,
+    kernel_cmdline: Option<KernelCmdline>,
+    target_user_space_info: Option<TargetUserSpaceInfo>,
+    pub(crate) boot_content: Option<BootContent>,
+    upgrade_initramfs_tasks: Vec<InitramfsTasks>,
+    upgrade_kernel_cmdline_arg_tasks: Vec<ArgumentTasks>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StorageInfo {
+    fstab: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+struct KernelCmdline {
+    parameters: Vec<Parameter>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Parameter {
+    key: String,
+    value: Option<String>,
+}
+
+impl Parameter {
+    fn word(&self) -> Word {
+        Word {
+            key: self.key.clone(),
+            value: self.value.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct TargetUserSpaceInfo {
+    path: PathBuf,
+}
+
+/// The kernel and the initramfs that leapp's own generator has made, as the source system sees them.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct BootContent {
+    pub(crate) kernel_path: PathBuf,
+    pub(crate) initram_path: PathBuf,
+    pub(crate) kernel_hmac_path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InitramfsTasks {
+    include_dracut_modules: Vec<Named>,
+    include_kernel_modules: Vec<Named>,
+    include_files: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ArgumentTasks {
+    to_add: Vec<Parameter>,
+    to_remove: Vec<Parameter>,
+}
+
+/// What other actors want in the initramfs; sorted, no doubles.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Requested {
+    pub(crate) dracut_modules: Vec<String>,
+    pub(crate) kernel_modules: Vec<String>,
+    pub(crate) files: Vec<String>,
+}
+
+impl LeappFacts {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let text = fs::read(path).map_err(|e| precondition(format!("reading {}: {e}", path.display())))?;
+        serde_json::from_slice(&text).map_err(|e| precondition(format!("reading {}: {e}", path.display())))
+    }
+
+    pub(crate) fn userspace(&self) -> Option<PathBuf> {
+        self.target_user_space_info.as_ref().map(|info| info.path.clone())
+    }
+
+    pub(crate) fn fstab(&self) -> Option<&[Entry]> {
+        self.storage_info.as_ref().map(|storage| storage.fstab.as_slice())
+    }
+
+    /// The source's own kernel arguments.
+    pub(crate) fn arguments(&self) -> Option<Cmdline> {
+        let line = self.kernel_cmdline.as_ref()?;
+        Some(Cmdline(line.parameters.iter().map(Parameter::word).collect()))
+    }
+
+    pub(crate) fn requested(&self) -> Requested {
+        let tasks = &self.upgrade_initramfs_tasks;
+        let named = |list: fn(&InitramfsTasks) -> &[Named]| {
+            sorted(tasks.iter().flat_map(|t| list(t).iter().map(|n| n.name.clone())))
+        };
+        Requested {
+            dracut_modules: named(|t| &t.include_dracut_modules),
+            kernel_modules: named(|t| &t.include_kernel_modules),
+            files: sorted(tasks.iter().flat_map(|t| t.include_files.iter().cloned())),
+        }
+    }
+
+    /// The line with what other actors want on it; they may add to the words of `build`, not change them.
+    pub(crate) fn adjusted(&self, line: &Cmdline) -> Cmdline {
+        let tasks = &self.upgrade_kernel_cmdline_arg_tasks;
+        let mut words = line.0.clone();
+        for word in tasks.iter().flat_map(|t| t.to_add.iter().map(Parameter::word)) {
+            if !words.iter().any(|known| known.key == word.key) {
+                words.push(word);
+            }
+        }
+        let unwanted = |word: &Word| {
+            let mut removals = tasks.iter().flat_map(|t| t.to_remove.iter().map(Parameter::word));
+            removals.any(|unwanted| unwanted == *word)
+        };
+        words.retain(|word| line.0.contains(word) || !unwanted(word));
+        Cmdline(words)
+    }
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // As the framework 0.21 dumps them.
+    const FACTS: &str = r#"{
+        "BootContent": {"kernel_path": "/boot/vmlinuz-upgrade.x86_64", "initram_path": "/boot/initramfs-upgrade.x86_64.img",
+                        "kernel_hmac_path": "/boot/.vmlinuz-upgrade.x86_64.hmac"},
+        "FirmwareFacts": {"firmware": "efi"},
+        "UpgradeInitramfsTasks": [
+            {"include_dracut_modules": [{"name": "livemode", "module_path": null}], "include_files": ["/etc/a"],
+             "include_kernel_modules": []},
+            {"include_dracut_modules": [], "include_files": [], "include_kernel_modules": [{"name": "raid1", "module_path": null}]}],
+        "UpgradeKernelCmdlineArgTasks": [
+            {"to_add": [{"key": "root", "value": "live:UUID=1"}, {"key": "fips", "value": "1"}, {"key": "net", "value": null}],
+             "to_remove": [{"key": "console", "value": "tty0"}, {"key": "fips", "value": "1"}]}]
+    }"#;
+
+    #[test]
+    fn what_others_ask_for_is_known() {
+        let facts: LeappFacts = serde_json::from_str(FACTS).unwrap();
+        assert_eq!(
+            facts.requested(),
+            Requested {
+                dracut_modules: vec!["livemode".into()],
+                kernel_modules: vec!["raid1".into()],
+                files: vec!["/etc/a".into()],
+            }
+        );
+    }
+
+    #[test]
+    fn others_add_to_the_line_but_do_not_change_it() {
+        let facts: LeappFacts = serde_json::from_str(FACTS).unwrap();
+        let line = Cmdline::parse("root=livemode:UUID=1 console=tty0 console=ttyS0");
+        assert_eq!(
+            facts.adjusted(&line).to_string(),
+            "root=livemode:UUID=1 console=tty0 console=ttyS0 net"
+        );
+    }
+}
