@@ -5,6 +5,8 @@ DESTDIR =
 PREFIX = /usr
 SHARE = $(DESTDIR)$(PREFIX)/share
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/livemode
+# A repository of leapp's once `livemode-prep actors install` has made it one.
+ACTORS = $(SHARE)/leapp-repository/custom-repositories/livemode
 BINARIES = livemode-prep livemode-boot livemode-run
 # Where install takes the binaries from.
 BUILT = target/release
@@ -68,8 +70,9 @@ install:
 	install -D -m 0644 -t $(SHARE)/livemode/systemd livemode-run/systemd/*.service
 	install -D -m 0644 -t $(SHARE)/man/man8 livemode-prep/man/*.8 livemode-boot/man/*.8 livemode-run/man/*.8
 	install -D -m 0644 -t $(SHARE)/man/man5 livemode-prep/man/livemode.yaml.5
-	install -D -m 0644 -t $(SHARE)/bash-completion/completions packaging/completions/bash/livemode-prep
-	install -D -m 0644 -t $(SHARE)/zsh/site-functions packaging/completions/zsh/_livemode-prep
-	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d packaging/completions/fish/livemode-prep.fish
+	install -D -m 0644 -t $(SHARE)/bash-completion/completions packaging/completions/bash/*
+	install -D -m 0644 -t $(SHARE)/zsh/site-functions packaging/completions/zsh/*
+	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d packaging/completions/fish/*
+	cd livemode-prep/leapp && find . -name '*.py' -exec install -D -m 0644 {} $(ACTORS)/{} \;
 	install -D -m 0644 -t $(SHARE)/licenses/livemode LICENSE
 	install -D -m 0644 -t $(SHARE)/doc/livemode README.md CHANGELOG.md

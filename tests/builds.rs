@@ -5,6 +5,7 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
+use livemode_common::config::KEYS;
 use livemode_common::contract::Manifest;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::container::{Changed, Programs};
@@ -65,6 +66,26 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let opening = format!("```{language}\n");
     let after = text.split(opening.as_str()).skip(1);
     after.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_options_are_valid_and_leave_none_out() {
+    let text = fs::read_to_string(workspace().join("docs/options.md")).unwrap();
+    let mut used = String::new();
+    for block in text.split("```yaml\n").skip(1) {
+        let example = block.split("```").next().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("livemode.yaml"), example).unwrap();
+        let config = Cmd::new(binary("livemode-prep"))
+            .arg("--config-dir")
+            .arg(dir.path());
+        // One that fetches needs its network beside it, and so on: each stands alone.
+        config.arg("config").run().unwrap();
+        used.push_str(example);
+    }
+    for key in KEYS {
+        assert!(used.contains(key), "no example of {key}");
+    }
 }
 
 /// What docs/upgrading.md tells an admin to write and to type before the reboot and after it, in its order.

@@ -13,13 +13,104 @@ const DIST: &str = "target/dist";
 /// glibc of el8.
 const OLDEST: (u32, u32) = (2, 28);
 
-/// The one package.
-fn rpm() -> PathBuf {
-    let dir = workspace().join("target/rpm/x86_64");
-    let entries = fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}; run: make rpm", dir.display()));
-    let packages: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
-    assert_eq!(packages.len(), 1, "{packages:?}");
-    packages[0].clone()
+/// The packages.
+fn rpms() -> Vec<PathBuf> {
+    ["x86_64/livemode-", "noarch/livemode-leapp-"]
+        .map(|start| {
+            let (dir, name) = start.split_once('/').unwrap();
+            let dir = workspace().join("target/rpm").join(dir);
+            let entries =
+                fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}; run: make rpm", dir.display()));
+            let found: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].display().to_string().contains(name), "{found:?}");
+            found[0].clone()
+        })
+        .into()
+}
+
+/// A repository in a directory, for dnf, and what it takes to fill it.
+struct Repository {
+    dir: tempfile::TempDir,
+}
+
+impl Repository {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("repository")).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("repository")
+    }
+
+    /// A package with these lines in its head and these empty files.
+    fn add(&self, name: &str, version: u32, head: &str, files: &[&str]) {
+        let spec = self.dir.path().join("package.spec");
+        let make: String = files
+            .iter()
+            .map(|file| {
+                format!("install -D /dev/null %{{buildroot}}{file}\necho {version} >%{{buildroot}}{file}\n")
+            })
+            .collect();
+        let text = format!(
+            "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\n{head}\
+             %description\nx\n%install\n{make}%files\n{}\n",
+            files.join("\n")
+        );
+        fs::write(&spec, text).unwrap();
+        let build = Cmd::new("rpmbuild").args(["--quiet", "-bb", "--define"]);
+        let build = build
+            .arg(format!("_topdir {}", self.dir.path().join("top").display()))
+            .arg("--define");
+        build
+            .arg(format!("_rpmdir {}", self.path().display()))
+            .arg(&spec)
+            .run()
+            .unwrap();
+        self.index();
+    }
+
+    fn index(&self) {
+        Cmd::new("createrepo_c")
+            .arg("--quiet")
+            .arg(self.path())
+            .run()
+            .unwrap();
+    }
+
+    /// dnf on a system in a directory, with this repository alone.
+    fn dnf(&self, root: &Path, arguments: &[&str]) -> String {
+        let dnf = Cmd::new("dnf").args(["-y", "--releasever=1", "--disablerepo=*", "--nogpgcheck"]);
+        let dnf = dnf
+            .arg(format!("--installroot={}", root.display()))
+            .arg(format!("--repofrompath=test,file://{}", self.path().display()));
+        let (status, stdout, stderr) = dnf
+            .args(["--setopt=reposdir=/dev/null", "--refresh"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(status.success(), "{stdout}{stderr}");
+        stdout + &stderr
+    }
+}
+
+/// Our packages, and one that provides by name what they need of the machine: this one's is no RPM distribution.
+fn ours() -> Repository {
+    let repository = Repository::new();
+    let mut provided = String::new();
+    for rpm in rpms() {
+        fs::copy(&rpm, repository.path().join(rpm.file_name().unwrap())).unwrap();
+        let needed = Cmd::new("rpm").arg("-qRp").arg(&rpm).read().unwrap();
+        for need in needed.lines() {
+            if !need.starts_with("rpmlib(") && !need.starts_with("livemode ") {
+                provided.push_str(&format!("Provides: {need}\n"));
+            }
+        }
+    }
+    repository.add("machine", 1, &provided, &[]);
+    repository
 }
 
 #[test]
@@ -47,7 +138,7 @@ fn the_binaries_need_no_newer_glibc_than_el8_has() {
 }
 
 #[test]
-fn the_package_is_the_tree_of_make_install() {
+fn the_packages_are_the_tree_of_make_install() {
     let root = tempfile::tempdir().unwrap();
     let install = Cmd::new("make")
         .arg("-C")
@@ -64,7 +155,7 @@ fn the_package_is_the_tree_of_make_install() {
         .filter(|path| path.is_file())
         .map(|path| format!("/{}", path.strip_prefix(root.path()).unwrap().display()))
         .collect();
-    let files = Cmd::new("rpm").arg("-qlp").arg(rpm()).read().unwrap();
+    let files = Cmd::new("rpm").arg("-qlp").args(rpms()).read().unwrap();
     let packed: BTreeSet<String> = files
         .lines()
         // rpm packs manual pages.
@@ -75,50 +166,10 @@ fn the_package_is_the_tree_of_make_install() {
 }
 
 #[test]
-fn root_the_package_installs_with_dnf_and_builds_from_its_files() {
-    let dir = tempfile::tempdir().unwrap();
-    let repository = dir.path().join("repository");
-    fs::create_dir(&repository).unwrap();
-    fs::copy(rpm(), repository.join("livemode.rpm")).unwrap();
-    // What the machine itself provides, by name: this one's is no RPM distribution.
-    let needed = Cmd::new("rpm").arg("-qRp").arg(rpm()).read().unwrap();
-    let provided: String = needed
-        .lines()
-        .filter(|need| !need.starts_with("rpmlib("))
-        .map(|need| format!("Provides: {need}\n"))
-        .collect();
-    let spec = dir.path().join("machine.spec");
-    let head = "Name: machine\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\n";
-    fs::write(&spec, format!("{head}{provided}%description\nx\n%files\n")).unwrap();
-    let build = Cmd::new("rpmbuild").args(["--quiet", "-bb", "--define"]);
-    let build = build
-        .arg(format!("_topdir {}", dir.path().join("top").display()))
-        .arg("--define");
-    build
-        .arg(format!("_rpmdir {}", repository.display()))
-        .arg(&spec)
-        .run()
-        .unwrap();
-    Cmd::new("createrepo_c")
-        .arg("--quiet")
-        .arg(&repository)
-        .run()
-        .unwrap();
-
+fn root_the_packages_install_with_dnf_and_build_from_their_files() {
+    let (repository, dir) = (ours(), tempfile::tempdir().unwrap());
     let root = dir.path().join("root");
-    let install = Cmd::new("dnf").args([
-        "-y",
-        "--quiet",
-        "--releasever=1",
-        "--disablerepo=*",
-        "--nogpgcheck",
-    ]);
-    install
-        .arg(format!("--installroot={}", root.display()))
-        .arg(format!("--repofrompath=test,file://{}", repository.display()))
-        .args(["--setopt=reposdir=/dev/null", "install", "livemode"])
-        .run()
-        .unwrap();
+    repository.dnf(&root, &["--setopt=tsflags=noscripts", "install", "livemode"]);
 
     let source = SourceDisk::bare().unwrap();
     let installed = Cmd::new(root.join("usr/sbin/livemode-prep")).env("LEAPP_UNSUPPORTED", "1");
@@ -131,4 +182,45 @@ fn root_the_package_installs_with_dnf_and_builds_from_its_files() {
         .run()
         .unwrap();
     assert_eq!(source.problems(), serde_json::json!([]));
+}
+
+#[test]
+fn root_an_update_of_leapp_triggers_ours_and_removing_ours_gives_its_own_back() {
+    const LEAPPS: &str =
+        "/usr/share/leapp-repository/repositories/system_upgrade/common/actors/livemode/live_mode_reporter/actor.py";
+    const INFO: &str = "/usr/share/leapp-repository/repositories/system_upgrade/common/.leapp/info";
+    let (repository, source) = (ours(), SourceDisk::whole().unwrap());
+    let (root, leapps) = (source.root(), source.at(&LEAPPS[1..]));
+    let info = r#"{"name": "system_upgrade_common", "id": "1-2-3"}"#;
+    let write_info = format!("%post\necho '{info}' >{INFO}\n");
+    repository.add("leapp-repository", 1, &write_info, &[LEAPPS, INFO]);
+    repository.dnf(root, &["install", "leapp-repository", "livemode-leapp"]);
+    let actors = |action: &str| {
+        let call = Cmd::new("chroot")
+            .arg(root)
+            .args(["/usr/sbin/livemode-prep", "actors", action]);
+        call.read().unwrap()
+    };
+    assert!(
+        actors("status").contains("its own"),
+        "installing the package changes nothing"
+    );
+    actors("install");
+    assert!(!leapps.exists());
+
+    repository.add("leapp-repository", 2, &write_info, &[LEAPPS, INFO]);
+    let said = repository.dnf(root, &["update", "leapp-repository"]);
+    assert!(
+        said.contains("leapp was updated: its own livemode actors are put aside again"),
+        "{said}"
+    );
+    assert!(!leapps.exists());
+    assert!(actors("status").contains("of this package"));
+
+    repository.dnf(root, &["remove", "--noautoremove", "livemode-leapp"]);
+    assert_eq!(fs::read_to_string(&leapps).unwrap(), "2\n");
+    assert!(!source.at("etc/leapp/repos.d/livemode").is_symlink());
+    assert!(!source
+        .at("usr/share/leapp-repository/custom-repositories/livemode")
+        .exists());
 }

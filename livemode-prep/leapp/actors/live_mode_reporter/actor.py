@@ -1,0 +1,51 @@
+from leapp import reporting
+from leapp.actors import Actor
+from leapp.libraries.common import livemode_prep
+from leapp.libraries.stdlib import CalledProcessError
+from leapp.models import KernelCmdline, LiveModeConfig, StorageInfo
+from leapp.reporting import Report
+from leapp.tags import ChecksPhaseTag, ExperimentalTag, IPUWorkflowTag
+
+TITLES = {
+    livemode_prep.INVALID_CONFIGURATION: 'The configuration of LiveMode is invalid',
+    livemode_prep.PRECONDITION_NOT_MET: 'LiveMode cannot upgrade this system as it is',
+}
+
+
+class LiveModeReporter(Actor):
+    """
+    Reports what LiveMode will do, or inhibits the upgrade with what stands against it.
+    """
+
+    name = 'live_mode_reporter'
+    consumes = (LiveModeConfig, StorageInfo, KernelCmdline)
+    produces = (Report,)
+    tags = (ExperimentalTag, ChecksPhaseTag, IPUWorkflowTag)
+
+    def process(self):
+        if not livemode_prep.is_opted_in():
+            return
+        messages = [next(self.consume(model), None) for model in (StorageInfo, KernelCmdline)]
+        try:
+            answer = livemode_prep.call(['check'], livemode_prep.facts(*messages))
+        except CalledProcessError as error:
+            reporting.create_report([
+                reporting.Title(TITLES.get(error.exit_code, 'LiveMode could not check this system')),
+                reporting.Summary(error.stderr.strip()),
+                reporting.Severity(reporting.Severity.HIGH),
+                reporting.Groups([reporting.Groups.INHIBITOR, reporting.Groups.BOOT]),
+                reporting.Remediation(
+                    hint='Mend what the summary names, check with: livemode-prep check, and run leapp again.'
+                ),
+            ])
+            return
+        reporting.create_report([
+            reporting.Title('The upgrade will run from a live image'),
+            reporting.Summary('\n'.join(
+                ['The image will be {}. Space:'.format(answer['image'])]
+                + ['- ' + line for line in answer['expectations']]
+                + ['Warning: ' + line for line in answer['warnings']]
+            )),
+            reporting.Severity(reporting.Severity.INFO),
+            reporting.Groups([reporting.Groups.BOOT]),
+        ])

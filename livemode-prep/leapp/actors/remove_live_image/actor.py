@@ -1,0 +1,24 @@
+from leapp.actors import Actor
+from leapp.libraries.stdlib import CalledProcessError, api, run
+from leapp.models import LiveModeArtifacts
+from leapp.tags import ExperimentalTag, FirstBootPhaseTag, IPUWorkflowTag
+
+
+class RemoveLiveImage(Actor):
+    """
+    Takes back what the build made, once the upgraded system has booted.
+    """
+
+    name = 'remove_live_image'
+    consumes = (LiveModeArtifacts,)
+    produces = ()
+    tags = (ExperimentalTag, FirstBootPhaseTag, IPUWorkflowTag)
+
+    def process(self):
+        if not next(self.consume(LiveModeArtifacts), None):
+            return
+        try:
+            run(['livemode-prep', 'remove'])
+        except CalledProcessError as error:
+            # The system is upgraded: nothing of this may stop its first boot.
+            api.current_logger().error('LiveMode left files behind: %s', error.stderr.strip())

@@ -1,0 +1,587 @@
+//! Inside leapp: our actors run by a stand-in of its framework (tests/testbed/leapp), with the real `livemode-prep` and
+//! the messages of a real run. What they produce is golden: tests/fixtures/leapp.
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use livemode_common::cmd::Cmd;
+use livemode_common::cmdline::Cmdline;
+use livemode_common::contract::{BootEntry, STATE};
+use livemode_tests::binaries::{binary, workspace};
+use livemode_tests::container::{Changed, Programs};
+use livemode_tests::golden;
+use livemode_tests::source::{differences, listing, SourceDisk, OLD_KERNEL};
+use livemode_tests::testbed::{self, Suite};
+use livemode_tests::vm::{Machine, NO_NIC};
+use serde_json::{json, Value};
+
+const KERNEL: &str = "/boot/vmlinuz-upgrade.x86_64";
+const ACTORS: &str = "usr/share/leapp-repository/custom-repositories/livemode";
+const LEAPPS: &str = "usr/share/leapp-repository/repositories/system_upgrade/common";
+const NOTHING: [String; 0] = [];
+
+/// A machine with leapp: the source system, the container, and what packages have installed.
+struct Leapp {
+    source: SourceDisk,
+    container: Changed,
+    installed: tempfile::TempDir,
+    /// `livemode-prep` here works on the source system and writes down how it was called.
+    programs: Programs,
+    calls: PathBuf,
+}
+
+/// What a phase has led to.
+struct Phase {
+    stopped: bool,
+    /// Of each actor, its messages.
+    said: Value,
+    stderr: String,
+}
+
+impl Leapp {
+    fn new(config: &str) -> Self {
+        let source = SourceDisk::with_grubby().unwrap();
+        let container = Changed::of(&testbed::container(Suite::Bookworm).unwrap()).unwrap();
+        let installed = tempfile::tempdir().unwrap();
+        install(installed.path());
+        let calls = installed.path().join("calls");
+        let script = format!(
+            "echo \"$*\" >>{}; exec {} --root {} \"$@\"",
+            calls.display(),
+            binary("livemode-prep").display(),
+            source.root().display()
+        );
+        let programs = Programs::with("livemode-prep", &script).unwrap();
+        fs::create_dir_all(source.at("etc/leapp/actor_conf.d")).unwrap();
+        fs::write(source.at("etc/leapp/actor_conf.d/livemode.yaml"), config).unwrap();
+        let leapp = Self {
+            source,
+            container,
+            installed,
+            programs,
+            calls,
+        };
+        let fstab = leapp.source.read("etc/fstab");
+        let entries: Vec<Value> = fstab
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|fields| fields.len() == 6 && !fields[0].starts_with('#'))
+            .map(|f| {
+                json!({"fs_spec": f[0], "fs_file": f[1], "fs_vfstype": f[2], "fs_mntops": f[3], "fs_freq": f[4],
+                       "fs_passno": f[5]})
+            })
+            .collect();
+        let arguments = testbed_arguments();
+        let parameters: Vec<Value> = Cmdline::parse(&arguments)
+            .0
+            .into_iter()
+            .map(|word| json!({"key": word.key, "value": word.value}))
+            .collect();
+        let userspace = leapp.container.path();
+        let messages = json!([
+            ["StorageInfo", {"fstab": entries}],
+            ["KernelCmdline", {"parameters": parameters}],
+            ["TargetUserSpaceInfo", {"path": userspace, "scratch": "", "mounts": ""}],
+            ["UpgradeInitramfsTasks", {"include_kernel_modules": [{"name": "raid1"}, {"name": "not_in_this_kernel"}],
+                                       "include_files": ["/etc/hostname"]}],
+            ["UpgradeKernelCmdlineArgTasks", {"to_add": [{"key": "net.ifnames", "value": "0"}]}],
+        ]);
+        fs::write(leapp.messages(), messages.to_string()).unwrap();
+        leapp
+    }
+
+    fn messages(&self) -> PathBuf {
+        self.installed.path().join("messages.json")
+    }
+
+    /// One phase, with these words added to the environment.
+    fn phase(&self, options: &[&str], phase: &str, environment: &[(&str, &str)]) -> Phase {
+        let testbed = workspace().join("tests/testbed/leapp");
+        let mut call = Cmd::new("python3")
+            .arg(testbed.join("workflow.py"))
+            .args(options)
+            .arg(self.messages())
+            .arg(phase)
+            .arg(self.installed.path().join(ACTORS))
+            .arg(testbed.join("repository"))
+            .env("SOURCE", self.source.root())
+            .env("INSTALLED", self.installed.path())
+            .env(
+                "PATH",
+                format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.programs.path().display()),
+            );
+        for (key, value) in environment {
+            call = call.env(key, value);
+        }
+        let output = call
+            .spawn(|command| {
+                command
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped());
+            })
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
+        Phase {
+            stopped: !output.status.success(),
+            said,
+            stderr,
+        }
+    }
+
+    fn livemode(&self, phase: &str) -> Phase {
+        self.phase(&["--livemode"], phase, &[("LEAPP_UNSUPPORTED", "1")])
+    }
+
+    /// Whether the initramfs in /boot is the very file that leapp's generator has put there.
+    fn has_leapps_initramfs(&self) -> bool {
+        let inode = |path: &str| fs::metadata(self.source.at(path)).unwrap().ino();
+        inode("boot/initramfs-upgrade.x86_64.img") == inode("run/initramfs-of-leapp")
+    }
+
+    fn calls(&self) -> String {
+        fs::read_to_string(&self.calls).unwrap_or_default()
+    }
+
+    /// What was said, less what is not the same twice.
+    fn shown(&self, phase: &Phase) -> String {
+        let text = serde_json::to_string_pretty(&steady(phase.said.clone())).unwrap();
+        let text = text.replace(&self.container.path().display().to_string(), "CONTAINER");
+        text.replace(&self.source.root().display().to_string(), "ROOT") + "\n"
+    }
+
+    fn assert_golden(&self, name: &str, phase: &Phase) {
+        let file = workspace().join(format!("tests/fixtures/leapp/{name}.json"));
+        let difference = golden::compare(&file, &self.shown(phase)).unwrap();
+        assert_eq!(difference, None, "{}", phase.stderr);
+    }
+}
+
+/// The installed tree, of the binaries that are tested.
+fn install(root: &Path) {
+    let install = Cmd::new("make")
+        .arg("-C")
+        .arg(workspace())
+        .args(["--silent", "install"]);
+    install.arg(format!("DESTDIR={}", root.display())).run().unwrap();
+}
+
+fn testbed_arguments() -> String {
+    let path = workspace().join("tests/testbed/source/etc/kernel/cmdline");
+    fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// Sizes, digests and free space are of this run alone.
+fn steady(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(steady).collect(),
+        Value::Object(mut fields) => {
+            if let Some("livemode.digest" | "livemode.size") = fields.get("key").and_then(Value::as_str) {
+                fields.insert("value".into(), "OF THE IMAGE".into());
+            }
+            fields
+                .into_iter()
+                .map(|(key, value)| (key, steady(value)))
+                .collect()
+        }
+        Value::String(text) => {
+            let lines: Vec<String> = text
+                .split('\n')
+                .map(|line| {
+                    match line
+                        .strip_suffix(" MiB free")
+                        .and_then(|line| line.rsplit_once(' '))
+                    {
+                        Some((rest, _)) => format!("{rest} SOME MiB free"),
+                        None => line.to_owned(),
+                    }
+                })
+                .collect();
+            lines.join("\n").into()
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn every_actor_is_written_for_python_3_6() {
+    let script = "import ast, sys\nfor path in sys.argv[1:]: ast.parse(open(path).read(), path, feature_version=(3, 6))";
+    let dir = workspace().join("livemode-prep/leapp");
+    let sources: Vec<PathBuf> = listing(&dir)
+        .unwrap()
+        .into_keys()
+        .filter(|path| path.extension().is_some_and(|end| end == "py"))
+        .collect();
+    assert_eq!(sources.len(), 8, "{sources:?}");
+    Cmd::new("python3")
+        .args(["-c", script])
+        .args(&sources)
+        .run()
+        .unwrap();
+}
+
+#[test]
+fn root_without_the_flag_leapp_is_as_if_we_were_not_there() {
+    let leapp = Leapp::new("livemode: {}\n");
+    for phase in ["Facts", "Checks", "FirstBoot"] {
+        let run = leapp.phase(&[], phase, &[("LEAPP_UNSUPPORTED", "1")]);
+        assert_eq!(run.said, json!({}), "{phase}");
+    }
+    let run = leapp.phase(&[], "InterimPreparation", &[("LEAPP_UNSUPPORTED", "1")]);
+    assert!(!run.stopped, "{}", run.said);
+    assert_eq!(run.said["complete_livemode_entry"], json!([]));
+    assert_eq!(leapp.calls(), "", "livemode-prep was called");
+    assert_eq!(leapp.source.default_kernel(), KERNEL, "leapp's classic entry");
+    let entry = leapp
+        .source
+        .read("boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf");
+    assert!(!entry.contains("livemode"), "{entry}");
+}
+
+#[test]
+fn root_without_the_opt_in_nothing_is_said() {
+    let leapp = Leapp::new("livemode: {}\n");
+    for phase in ["Facts", "Checks", "FirstBoot"] {
+        let run = leapp.phase(&["--livemode"], phase, &[]);
+        let messages: Vec<&Value> = run.said.as_object().unwrap().values().collect();
+        assert!(
+            messages.iter().all(|said| **said == json!([])),
+            "{phase}: {}",
+            run.said
+        );
+    }
+    assert_eq!(leapp.calls(), "");
+}
+
+#[test]
+fn root_what_stands_against_the_upgrade_inhibits_it_in_the_checks() {
+    for (name, config) in [
+        (
+            "inhibited-by-configuration",
+            "livemode:\n  setup_network_manager: maybe\n  dracut_networks: ip=dhcp\n",
+        ),
+        (
+            "inhibited-by-precondition",
+            "livemode: {setup_opensshd_using_auth_keys: /root/no-such-file}\n",
+        ),
+    ] {
+        let leapp = Leapp::new(config);
+        leapp.livemode("Facts");
+        let checks = leapp.livemode("Checks");
+        leapp.assert_golden(name, &checks);
+        let report = &checks.said["live_mode_reporter"][0][1];
+        assert!(
+            report["groups"].as_array().unwrap().contains(&json!("inhibitor")),
+            "{report}"
+        );
+    }
+    let leapp = Leapp::new("livemode: {}\n");
+    let space = fs::File::create(leapp.source.at("var/lib/fill")).unwrap();
+    nix::fcntl::posix_fallocate(&space, 0, 1_300 << 20).unwrap();
+    leapp.livemode("Facts");
+    let checks = leapp.livemode("Checks");
+    let summary = checks.said["live_mode_reporter"][0][1]["summary"]
+        .as_str()
+        .unwrap();
+    assert!(
+        summary.contains("not enough space at ") && summary.contains("; free "),
+        "{summary}"
+    );
+}
+
+#[test]
+fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
+    let leapp =
+        Leapp::new("livemode: {dracut_network: 'ip=eth7:dhcp nameserver=10.0.0.1 nameserver=10.0.0.2'}\n");
+    let source = &leapp.source;
+    let before = source.listing().unwrap();
+    for phase in ["Facts", "Checks", "InterimPreparation"] {
+        let run = leapp.livemode(phase);
+        assert!(!run.stopped, "{}", run.said);
+        leapp.assert_golden(&phase.to_lowercase(), &run);
+    }
+    assert!(leapp.has_leapps_initramfs(), "made a second time");
+    let manifest = source.manifest();
+    assert_eq!(source.problems(), json!([]));
+    let BootEntry {
+        loader,
+        arguments,
+        former_default,
+    } = manifest.boot;
+    assert_eq!(
+        (loader.as_str(), former_default.as_deref()),
+        ("leapp", Some(OLD_KERNEL))
+    );
+    assert_eq!(source.default_kernel(), KERNEL);
+    let entry = source.read("boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf");
+    let options = entry
+        .lines()
+        .find_map(|line| line.strip_prefix("options "))
+        .unwrap();
+    let sorted = |line: &str| {
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    assert_eq!(
+        sorted(options),
+        sorted(&arguments),
+        "nothing more and nothing less"
+    );
+    for words in [
+        "root=livemode:UUID=",
+        "nameserver=10.0.0.1 nameserver=10.0.0.2 rd.neednet=1",
+        "console=tty0 console=ttyS0",
+        "net.ifnames=0",
+    ] {
+        assert!(arguments.contains(words), "no '{words}' in {arguments}");
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["vmlinuz-upgrade.x86_64", "initramfs-upgrade.x86_64.img"] {
+        fs::copy(source.at(&format!("boot/{name}")), dir.path().join(name)).unwrap();
+    }
+    let disk = dir.path().join("disk.img");
+    Cmd::new("sync").run().unwrap();
+    Cmd::new("fsfreeze")
+        .arg("--freeze")
+        .arg(source.root())
+        .run()
+        .unwrap();
+    let copied = livemode_tests::disk::copy(&source.image(), &disk);
+    Cmd::new("fsfreeze")
+        .arg("--unfreeze")
+        .arg(source.root())
+        .run()
+        .unwrap();
+    copied.unwrap();
+    // This machine has no eth7 to wait for.
+    let arguments: String = arguments
+        .split(' ')
+        .filter(|word| {
+            !["ip=", "nameserver=", "rd.neednet="]
+                .iter()
+                .any(|key| word.starts_with(key))
+        })
+        .collect::<Vec<_>>()
+        .join(" ");
+    let machine = Machine {
+        disk: &disk,
+        kernel: &dir.path().join("vmlinuz-upgrade.x86_64"),
+        initramfs: &dir.path().join("initramfs-upgrade.x86_64.img"),
+        arguments: &arguments,
+        second_disk: None,
+        nic: NO_NIC,
+    };
+    let console = machine.run().unwrap();
+    let upgraded = livemode_tests::disk::Mounted::new(&disk).unwrap();
+    let state: Value = serde_json::from_str(&upgraded.read(STATE)).unwrap();
+    assert_eq!(state["state"], "succeeded", "{console}");
+    drop(upgraded);
+
+    // leapp removes its own entry in the first phase after the reboot.
+    Cmd::new("chroot")
+        .arg(source.root())
+        .args(["grubby", "--remove-kernel", KERNEL])
+        .run()
+        .unwrap();
+    fs::write(
+        source.at("boot/grub2/grubenv"),
+        "# GRUB Environment Block\nsaved_entry=0123456789abcdef0123456789abcdef-5.14.0-1.el9.x86_64\n",
+    )
+    .unwrap();
+    let run = leapp.livemode("FirstBoot");
+    leapp.assert_golden("firstboot", &run);
+    let mut after = source.listing().unwrap();
+    let (mut before, own) = (before, ["run", "boot/grub2/grubenv", "boot/loader/entries"]);
+    for listing in [&mut before, &mut after] {
+        listing.retain(|path, _| !own.iter().any(|name| path.starts_with(source.at(name))));
+    }
+    assert_eq!(differences(&before, &after), NOTHING);
+}
+
+#[test]
+fn root_an_initramfs_without_our_module_is_made_again_under_the_same_name() {
+    let leapp = Leapp::new("livemode: {}\n");
+    leapp.livemode("Facts");
+    let run = leapp.phase(
+        &["--livemode"],
+        "InterimPreparation",
+        &[("LEAPP_UNSUPPORTED", "1"), ("FORGETS_TASKS", "1")],
+    );
+    assert!(!run.stopped, "{}", run.said);
+    assert!(!leapp.has_leapps_initramfs());
+    let listing = Cmd::new("chroot")
+        .arg(leapp.container.path())
+        .args(["lsinitrd", "/tmp/initramfs"]);
+    fs::copy(
+        leapp.source.at("boot/initramfs-upgrade.x86_64.img"),
+        leapp.container.at("tmp/initramfs"),
+    )
+    .unwrap();
+    let listing = listing.read().unwrap();
+    for name in ["usr/bin/livemode-boot", "raid1.ko", "etc/hostname"] {
+        assert!(listing.contains(name), "no {name} in: {listing}");
+    }
+    assert_eq!(leapp.source.problems(), json!([]));
+}
+
+#[test]
+fn root_a_build_that_fails_stops_leapp_and_leaves_the_old_system_the_default() {
+    let leapp = Leapp::new("livemode: {}\n");
+    leapp.livemode("Facts");
+    let space = fs::File::create(leapp.source.at("var/lib/fill")).unwrap();
+    nix::fcntl::posix_fallocate(&space, 0, 1_300 << 20).unwrap();
+    let run = leapp.livemode("InterimPreparation");
+    assert!(run.stopped, "{}", run.said);
+    assert_eq!(run.said["stopped"], "prepare_live_image");
+    assert!(
+        run.said["details"]["details"]
+            .as_str()
+            .unwrap()
+            .contains("not enough space"),
+        "{}",
+        run.said
+    );
+    assert_eq!(leapp.source.default_kernel(), OLD_KERNEL);
+}
+
+#[test]
+fn root_an_entry_that_cannot_be_completed_stops_leapp_and_leaves_the_old_system_the_default() {
+    let leapp = Leapp::new("livemode: {}\n");
+    leapp.livemode("Facts");
+    // leapp makes three calls, ours come after them: the default is the old system again, then the arguments fail.
+    fs::write(leapp.source.at("etc/grubby-fails-at"), "5").unwrap();
+    let run = leapp.livemode("InterimPreparation");
+    assert!(run.stopped, "{}", run.said);
+    assert_eq!(run.said["stopped"], "complete_livemode_entry");
+    assert_eq!(leapp.source.default_kernel(), OLD_KERNEL);
+}
+
+/// A machine's tree with leapp-repository's livemode actors and ours, none of them in leapp's sight yet but its own.
+fn machine() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    install(root.path());
+    let base = root.path().join(LEAPPS);
+    for (path, text) in [
+        (
+            ".leapp/info",
+            r#"{"name": "system_upgrade_common", "id": "1-2-3", "repos": []}"#,
+        ),
+        (
+            "actors/livemode/livemode_config_scanner/actor.py",
+            "name = 'live_mode_config_scanner'\n",
+        ),
+        (
+            "actors/livemode/livemode_config_scanner/libraries/scan.py",
+            "pass\n",
+        ),
+        ("actors/other/actor.py", "name = 'other'\n"),
+    ] {
+        let path = base.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    fs::create_dir_all(root.path().join("etc/leapp/repos.d")).unwrap();
+    root
+}
+
+fn actors(root: &Path, action: &str) -> String {
+    let call = Cmd::new(binary("livemode-prep"))
+        .arg("--root")
+        .arg(root)
+        .args(["actors", action]);
+    call.read().unwrap()
+}
+
+fn files(root: &Path) -> BTreeMap<PathBuf, String> {
+    listing(root).unwrap()
+}
+
+#[test]
+fn our_actors_take_the_place_of_leapps_and_give_it_back_byte_for_byte() {
+    let machine = machine();
+    let root = machine.path();
+    let before = files(root);
+    assert!(actors(root, "status").contains("leapp finds its own livemode actors"));
+    for _ in 0..2 {
+        assert!(actors(root, "install").contains("of this package"));
+        assert!(!root.join(LEAPPS).join("actors/livemode").exists());
+        assert!(root.join(LEAPPS).join("actors/other/actor.py").exists());
+        let info: Value =
+            serde_json::from_slice(&fs::read(root.join(ACTORS).join(".leapp/info")).unwrap()).unwrap();
+        assert_eq!(
+            (&info["name"], &info["repos"]),
+            (&json!("livemode"), &json!(["1-2-3"]))
+        );
+        let link = fs::read_link(root.join("etc/leapp/repos.d/livemode")).unwrap();
+        assert_eq!(link, Path::new("/").join(ACTORS));
+    }
+    assert_eq!(actors(root, "refresh"), "", "nothing to tell");
+    for _ in 0..2 {
+        assert!(actors(root, "restore").contains("its own"));
+    }
+    assert_eq!(differences(&before, &files(root)), NOTHING);
+}
+
+#[test]
+fn an_update_of_leapp_in_between_is_noticed_and_told() {
+    let machine = machine();
+    let root = machine.path();
+    let updated = root
+        .join(LEAPPS)
+        .join("actors/livemode/livemode_config_scanner/actor.py");
+    let update = || {
+        fs::create_dir_all(updated.parent().unwrap()).unwrap();
+        fs::write(&updated, "name = 'live_mode_config_scanner' # newer\n").unwrap();
+    };
+    actors(root, "install");
+    update();
+    assert!(actors(root, "status").contains("run: livemode-prep actors refresh"));
+    // An upgrade is not begun with both.
+    let check = Cmd::new(binary("livemode-prep"))
+        .arg("--root")
+        .arg(root)
+        .arg("check");
+    fs::write(root.join("etc/fstab"), "UUID=1 / ext4 defaults 0 0\n").unwrap();
+    let (status, _, stderr) = check.output().unwrap();
+    assert_eq!(status.code(), Some(4), "{stderr}");
+    assert!(
+        stderr.contains("brought its own livemode actors back"),
+        "{stderr}"
+    );
+    assert!(actors(root, "refresh").contains("leapp was updated"));
+    assert!(actors(root, "status").contains("of this package"));
+    actors(root, "restore");
+    assert!(
+        fs::read_to_string(&updated).unwrap().contains("newer"),
+        "what the update brought"
+    );
+
+    // Updated, and not refreshed before it is taken back.
+    actors(root, "install");
+    update();
+    assert!(actors(root, "restore").contains("leapp was updated meanwhile"));
+    assert!(!root.join("usr/share/leapp-repository/livemode-aside").exists());
+    // Removed meanwhile.
+    actors(root, "install");
+    fs::remove_dir_all(root.join(LEAPPS)).unwrap();
+    assert!(actors(root, "restore").contains("no longer installed"));
+    assert!(!root.join("usr/share/leapp-repository/livemode-aside").exists());
+    let install = Cmd::new(binary("livemode-prep"))
+        .arg("--root")
+        .arg(root)
+        .args(["actors", "install"]);
+    let (status, _, stderr) = install.output().unwrap();
+    assert_eq!(status.code(), Some(4), "{stderr}");
+    assert!(
+        stderr.contains("install leapp and leapp-repository first"),
+        "{stderr}"
+    );
+}
