@@ -7,7 +7,7 @@ use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::disk::{self, Mounted};
 use livemode_tests::testbed::{self, Suite};
-use livemode_tests::vm::{Machine, NO_NIC};
+use livemode_tests::vm::{Drive, Machine, NO_NIC};
 
 fn main() -> ExitCode {
     livemode_common::failure::report("demo", run())
@@ -54,11 +54,10 @@ fn run() -> Result<()> {
     let (kernel, initramfs) = (out.join("kernel"), out.join("initramfs"));
     let arguments = &manifest.boot.arguments;
     let console = Machine {
-        disk: &image,
+        disks: &[Drive::new(&image)],
         kernel: &kernel,
         initramfs: &initramfs,
         arguments,
-        second_disk: None,
         nic: NO_NIC,
     }
     .run()?;
@@ -73,11 +72,10 @@ fn run() -> Result<()> {
     let (kernel, initramfs) = (out.join("source-kernel"), out.join("source-initramfs"));
     let arguments = testbed::source_arguments();
     let console = Machine {
-        disk: &image,
+        disks: &[Drive::new(&image)],
         kernel: &kernel,
         initramfs: &initramfs,
         arguments: &arguments,
-        second_disk: None,
         nic: NO_NIC,
     }
     .run()?;

@@ -15,7 +15,7 @@ use livemode_tests::container::{Changed, Programs};
 use livemode_tests::golden;
 use livemode_tests::source::{differences, listing, SourceDisk, OLD_KERNEL};
 use livemode_tests::testbed::{self, Suite};
-use livemode_tests::vm::{Machine, NO_NIC};
+use livemode_tests::vm::{Drive, Machine, NO_NIC};
 use serde_json::{json, Value};
 
 const KERNEL: &str = "/boot/vmlinuz-upgrade.x86_64";
@@ -372,11 +372,10 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
         .collect::<Vec<_>>()
         .join(" ");
     let machine = Machine {
-        disk: &disk,
+        disks: &[Drive::new(&disk)],
         kernel: &dir.path().join("vmlinuz-upgrade.x86_64"),
         initramfs: &dir.path().join("initramfs-upgrade.x86_64.img"),
         arguments: &arguments,
-        second_disk: None,
         nic: NO_NIC,
     };
     let console = machine.run().unwrap();

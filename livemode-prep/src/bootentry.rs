@@ -3,6 +3,8 @@ use livemode_common::cmdline::{Cmdline, Word};
 use livemode_common::config::Config;
 use livemode_common::contract::karg;
 
+use crate::storage::Needs;
+
 /// The kernel cuts a longer line silently (COMMAND_LINE_SIZE, 2048 on x86, less a loader's own words).
 const LIMIT_BYTES: usize = 2000;
 /// Seconds after which a panic reboots, so that it can be read.
@@ -37,7 +39,8 @@ pub(crate) const TAKEN_AWAY: [&str; 20] = [
 
 /// Where the image is and what it must be.
 pub(crate) struct Image<'a> {
-    pub(crate) uuid: &'a str,
+    /// What early boot finds its file system by: `UUID=…`, or a path.
+    pub(crate) reference: &'a str,
     pub(crate) dir: &'a str,
     pub(crate) name: &'a str,
     pub(crate) sha256: &'a str,
@@ -47,8 +50,8 @@ pub(crate) struct Image<'a> {
 }
 
 /// The whole line: ours first, then what is left of the source's, repeats and order kept.
-pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmdline {
-    let local = format!("UUID={}", image.uuid);
+pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline, storage: &Needs) -> Cmdline {
+    let local = image.reference;
     let url = &config.url_to_load_squashfs_image_from;
     let mut words = if url.is_empty() {
         vec![Word::pair(karg::ROOT, format!("livemode:{local}"))]
@@ -97,7 +100,28 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline) -> Cmd
         words.push(Word::pair(NEED_NETWORK, "1"));
         ours.push(NEED_NETWORK.to_owned());
     }
-    let kept = |word: &&Word| !TAKEN_AWAY.contains(&word.key.as_str()) && !ours.contains(&word.key);
+    let hindering = storage.hindered_by();
+    let is_off = |word: &Word| {
+        hindering.contains(&word.key.as_str()) && matches!(word.value.as_deref(), Some("0" | "no" | "off"))
+    };
+    let kept =
+        |word: &&Word| !TAKEN_AWAY.contains(&word.key.as_str()) && !ours.contains(&word.key) && !is_off(word);
+    // A UUID of the source's may be written in any case, with a prefix, or cut short.
+    let says = |known: &Word, word: &Word| {
+        let value = |word: &Word| {
+            word.value
+                .as_deref()
+                .unwrap_or_default()
+                .trim_start_matches("luks-")
+                .to_ascii_lowercase()
+        };
+        known.key == word.key && !value(known).is_empty() && value(word).starts_with(&value(known))
+    };
+    let missing = storage
+        .arguments()
+        .into_iter()
+        .filter(|word| !source.0.iter().any(|known| says(known, word)));
+    words.extend(missing);
     words.extend(source.0.iter().filter(kept).cloned());
     Cmdline(words)
 }
@@ -117,7 +141,7 @@ mod tests {
     use super::*;
 
     const IMAGE: Image = Image {
-        uuid: "1-2",
+        reference: "UUID=1-2",
         dir: "/var/lib/leapp",
         name: "live-upgrade.img",
         sha256: "ab",
@@ -138,6 +162,7 @@ mod tests {
             &IMAGE,
             &config,
             &Cmdline::parse("root=/dev/sda1 ip=ibft rd.neednet=0"),
+            &Needs::default(),
         )
         .to_string();
         assert!(
@@ -166,7 +191,7 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(
-            arguments(&IMAGE, &config, &source).to_string(),
+            arguments(&IMAGE, &config, &source, &Needs::default()).to_string(),
             "root=livemode:UUID=1-2 rd.live.dir=/var/lib/leapp rd.live.squashimg=live-upgrade.img \
              livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 \
              livemode.state=/var/lib/leapp/livemode upgrade.strace=\"/var/log/my trace\" \

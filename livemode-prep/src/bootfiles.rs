@@ -9,7 +9,6 @@ use livemode_common::fsio;
 
 use crate::chroot::Chroot;
 use crate::initramfs;
-use crate::leapp::Requested;
 use crate::plan::BuildPlan;
 use crate::scratch::stage;
 
@@ -22,21 +21,19 @@ pub(crate) struct BootFiles {
 
 /// Makes them under the names that do not count yet; what leapp has made and is fit stays where it is.
 pub(crate) fn make(plan: &BuildPlan, chroot: &mut Chroot) -> Result<BootFiles> {
-    match &plan.given {
-        None => {
-            dracut(plan, chroot)?;
-            Ok(BootFiles {
-                kernel: put(plan, chroot, &plan.userspace.kernel.image, &plan.paths.kernel)?,
-                hmac: hmac(plan, chroot)?,
-                initramfs: put(plan, chroot, Path::new(initramfs::OUTPUT), &plan.paths.initramfs)?,
-            })
-        }
-        Some(requested) => given(plan, chroot, requested),
+    if plan.is_given {
+        return given(plan, chroot);
     }
+    dracut(plan, chroot)?;
+    Ok(BootFiles {
+        kernel: put(plan, chroot, &plan.userspace.kernel.image, &plan.paths.kernel)?,
+        hmac: hmac(plan, chroot)?,
+        initramfs: put(plan, chroot, Path::new(initramfs::OUTPUT), &plan.paths.initramfs)?,
+    })
 }
 
-fn given(plan: &BuildPlan, chroot: &mut Chroot, requested: &Requested) -> Result<BootFiles> {
-    let paths = &plan.paths;
+fn given(plan: &BuildPlan, chroot: &mut Chroot) -> Result<BootFiles> {
+    let (paths, requested) = (&plan.paths, &plan.requested);
     for path in [&paths.kernel, &paths.initramfs] {
         if !path.is_file() {
             return Err(precondition(format!(
@@ -84,7 +81,11 @@ fn given(plan: &BuildPlan, chroot: &mut Chroot, requested: &Requested) -> Result
 
 /// Makes the initramfs in the container.
 fn dracut(plan: &BuildPlan, chroot: &Chroot) -> Result<()> {
-    initramfs::add_module(&chroot.tree())?;
+    let tree = chroot.tree();
+    initramfs::add_module(&tree)?;
+    for file in plan.carried.early_files(&plan.storage) {
+        tree.write(&file.path, &file.content, file.mode)?;
+    }
     let dracut = plan.dracut(chroot.cmd("dracut"));
     dracut.run().context("making the initramfs")
 }

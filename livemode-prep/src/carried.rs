@@ -1,5 +1,5 @@
 //! What the live system takes over from the source for the options that ask for it: network profiles, host keys, the
-//! authorized keys. Read here, written into the image by `live_system`.
+//! authorized keys; and, always, what brings the source's storage up. Read here, written into the image by `live_system`.
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,11 @@ use livemode_common::config::Config;
 use livemode_common::container::ContainerDir;
 use livemode_common::sysroot::SysRoot;
 
+use crate::storage::Storage;
+
 mod ifcfg;
 mod ssh_keys;
+mod storage;
 
 const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
 const NM_CONF: &str = "/etc/NetworkManager/conf.d";
@@ -25,6 +28,7 @@ const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 const SECRET: u32 = 0o600;
 
 /// One file of the live system.
+#[derive(Clone)]
 pub(crate) struct File {
     /// In the live system.
     pub(crate) path: String,
@@ -49,9 +53,15 @@ pub(crate) struct Carried {
 
 /// Reads what the configuration asks for; nothing of it when it asks for nothing. Which form the profiles of the network
 /// must have, `target` says, where it is there already.
-pub(crate) fn gather(root: &SysRoot, config: &Config, target: Option<&ContainerDir>) -> Result<Carried> {
+pub(crate) fn gather(
+    root: &SysRoot,
+    config: &Config,
+    storage: &Storage,
+    target: Option<&ContainerDir>,
+) -> Result<Carried> {
     let mut carried = Carried::default();
     let source = ContainerDir::new(root.path());
+    storage::gather(&source, storage, &mut carried)?;
     if config.setup_network_manager {
         network(&source, target, &mut carried)?;
     }
@@ -274,7 +284,13 @@ mod tests {
     }
 
     fn gathered(source: &Path, target: &Path, config: &Config) -> Carried {
-        gather(&SysRoot::new(source), config, Some(&ContainerDir::new(target))).unwrap()
+        gather(
+            &SysRoot::new(source),
+            config,
+            &Storage::default(),
+            Some(&ContainerDir::new(target)),
+        )
+        .unwrap()
     }
 
     fn listed(carried: &Carried) -> Vec<String> {

@@ -21,14 +21,22 @@ pub(crate) fn run(
 ) -> Result<()> {
     let Loaded { config, warnings, .. } = loaded;
     let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
-    let carried = carried::gather(root, &config, None)?;
+    let storage = preconditions::storage(&config, &facts, &|_| true);
+    let carried = carried::gather(root, &config, &storage, None)?;
     let budgets = space::expected(&facts.image_dir, &facts.boot);
-    let warnings = [warnings, carried.warnings, preconditions::warnings(&config)].concat();
+    let warnings = [
+        warnings,
+        storage.warnings,
+        carried.warnings,
+        preconditions::warnings(&config),
+    ]
+    .concat();
     let mut faults = preconditions::faults(&config, &facts);
     if squash::known_here().is_empty() {
         faults.push("mksquashfs is missing; install squashfs-tools".to_owned());
     }
     faults.extend(actors::fault(root));
+    faults.extend(storage.faults);
     faults.extend(carried.faults);
     faults.extend(budgets.iter().filter_map(Budget::fault));
 

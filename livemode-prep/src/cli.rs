@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::{Cli, Command, Json, Userspace};
 use crate::leapp::LeappFacts;
-use crate::{actors, build, check, entry, packages, plan, remove, scratch, status};
+use crate::{actors, build, check, entry, facts, packages, plan, preconditions, remove, scratch, status};
 
 pub(crate) fn run() -> Result<()> {
     let Cli { shared, command } = Cli::parse();
@@ -67,7 +67,13 @@ pub(crate) fn run() -> Result<()> {
             Ok(())
         }
         Command::Requirements(Json { json }) => {
-            let packages = packages::required(&load()?.config);
+            let config = load()?.config;
+            // Of a system that cannot be looked at, only what every one needs is known.
+            let of_storage =
+                facts::Facts::gather(&root, leapp_facts()?.as_ref(), &config.squashfs_image_path)
+                    .map(|facts| preconditions::storage(&config, &facts, &|_| true).packages())
+                    .unwrap_or_default();
+            let packages = packages::required(&config, &of_storage);
             if json {
                 println!("{}", json!({"schema": SCHEMA, "packages": packages}));
             } else {

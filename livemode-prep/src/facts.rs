@@ -10,11 +10,12 @@ use livemode_common::container::ContainerDir;
 use livemode_common::contract::STATE_DIR;
 use livemode_common::failure::precondition;
 use livemode_common::fstab::{self, Entry};
-use livemode_common::mountinfo;
+use livemode_common::mountinfo::{self, Mount};
 use livemode_common::sysroot::SysRoot;
 use nix::sys::statvfs::{statvfs, FsFlags};
 
 use crate::leapp::LeappFacts;
+use crate::storage::sources::Sources;
 
 /// A directory that will be written to.
 #[derive(Debug, Clone)]
@@ -72,6 +73,7 @@ pub(crate) struct Facts {
     pub(crate) boot: Place,
     pub(crate) state_dir: Place,
     pub(crate) state_device: Device,
+    pub(crate) storage: Sources,
 }
 
 impl Facts {
@@ -85,11 +87,14 @@ impl Facts {
             None => kernel_arguments(root)?,
         };
         let fips_enabled = fs::read_to_string(root.at("proc/sys/crypto/fips_enabled"));
+        let fstab = match leapp.and_then(LeappFacts::fstab) {
+            Some(fstab) => fstab.to_vec(),
+            None => read_fstab(root)?,
+        };
+        let table = MountTable::read(root)?;
         Ok(Self {
-            fstab: match leapp.and_then(LeappFacts::fstab) {
-                Some(fstab) => fstab.to_vec(),
-                None => read_fstab(root)?,
-            },
+            storage: Sources::look(root, &fstab, &table.of_the_source())?,
+            fstab,
             fips: arguments.last("fips").is_some_and(|v| v != "0")
                 || fips_enabled.is_ok_and(|t| t.trim() == "1"),
             arguments,
@@ -100,10 +105,10 @@ impl Facts {
             // "uninitialized" until the first boot is over (machine-id(5)).
             machine_id: read_line(&root.at("etc/machine-id")).filter(|id| id != "uninitialized"),
             hostname: read_line(&root.at("etc/hostname")),
-            image_device: device_under(root, &image_dir)?,
+            image_device: table.device_under(&image_dir)?,
             image_dir,
             boot: Place::look(source.resolve("/boot")?)?,
-            state_device: device_under(root, &state_dir)?,
+            state_device: table.device_under(&state_dir)?,
             state_dir,
         })
     }
@@ -136,33 +141,72 @@ fn read_line(path: &Path) -> Option<String> {
         .filter(|l| !l.is_empty())
 }
 
-fn device_under(root: &SysRoot, dir: &Place) -> Result<Device> {
-    // The system's own view where it has one; else it is a directory of the system that runs.
-    let own = root.at("proc/self/mountinfo");
-    let (table, existing, wanted) = if own.is_file() {
-        let inside = |p: &Path| Path::new("/").join(p.strip_prefix(root.path()).unwrap_or(p));
-        (own, inside(&dir.existing), inside(&dir.path))
-    } else {
-        (
-            "/proc/self/mountinfo".into(),
-            dir.existing.clone(),
-            dir.path.clone(),
-        )
-    };
-    let text = fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
-    let mounts = mountinfo::parse(&text);
-    let mount = mountinfo::holding(&mounts, &existing)
-        .with_context(|| format!("{}: no mount holds {}", table.display(), existing.display()))?;
-    Ok(Device {
-        fstype: mount.fstype.clone(),
-        source: mount.source.clone(),
-        uuid: mount
-            .source
-            .starts_with('/')
-            .then(|| uuid(root, &mount.source))
-            .flatten(),
-        dir: mount.on_device(&wanted),
-    })
+/// The system's own view where it has one; else it is a directory of the system that runs.
+struct MountTable<'a> {
+    root: &'a SysRoot,
+    path: PathBuf,
+    is_own: bool,
+    mounts: Vec<Mount>,
+}
+
+impl<'a> MountTable<'a> {
+    fn read(root: &'a SysRoot) -> Result<Self> {
+        let own = root.at("proc/self/mountinfo");
+        let is_own = own.is_file();
+        let path = if is_own {
+            own
+        } else {
+            "/proc/self/mountinfo".into()
+        };
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(Self {
+            root,
+            is_own,
+            mounts: mountinfo::parse(&text),
+            path,
+        })
+    }
+
+    fn inside(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(path.strip_prefix(self.root.path()).unwrap_or(path))
+    }
+
+    /// Those of the source system, with mount points as it sees them.
+    fn of_the_source(&self) -> Vec<Mount> {
+        if self.is_own {
+            return self.mounts.clone();
+        }
+        let below = self
+            .mounts
+            .iter()
+            .filter(|mount| mount.target.starts_with(self.root.path()));
+        below
+            .map(|mount| Mount {
+                target: self.inside(&mount.target),
+                ..mount.clone()
+            })
+            .collect()
+    }
+
+    fn device_under(&self, dir: &Place) -> Result<Device> {
+        let (existing, wanted) = if self.is_own {
+            (self.inside(&dir.existing), self.inside(&dir.path))
+        } else {
+            (dir.existing.clone(), dir.path.clone())
+        };
+        let mount = mountinfo::holding(&self.mounts, &existing)
+            .with_context(|| format!("{}: no mount holds {}", self.path.display(), existing.display()))?;
+        Ok(Device {
+            fstype: mount.fstype.clone(),
+            source: mount.source.clone(),
+            uuid: mount
+                .source
+                .starts_with('/')
+                .then(|| uuid(self.root, &mount.source))
+                .flatten(),
+            dir: mount.on_device(&wanted),
+        })
+    }
 }
 
 /// From udev's links, or where there are none (a container, a test) from the superblock.

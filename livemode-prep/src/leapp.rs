@@ -78,12 +78,25 @@ struct ArgumentTasks {
     to_remove: Vec<Parameter>,
 }
 
-/// What other actors want in the initramfs; sorted, no doubles.
+/// What others want in the initramfs; sorted, no doubles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Requested {
     pub(crate) dracut_modules: Vec<String>,
     pub(crate) kernel_modules: Vec<String>,
     pub(crate) files: Vec<String>,
+}
+
+impl Requested {
+    /// Both, sorted, no doubles.
+    pub(crate) fn with(self, other: &Self) -> Self {
+        let both =
+            |mine: Vec<String>, theirs: &[String]| sorted(mine.into_iter().chain(theirs.iter().cloned()));
+        Self {
+            dracut_modules: both(self.dracut_modules, &other.dracut_modules),
+            kernel_modules: both(self.kernel_modules, &other.kernel_modules),
+            files: both(self.files, &other.files),
+        }
+    }
 }
 
 impl LeappFacts {

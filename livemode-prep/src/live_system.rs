@@ -169,6 +169,7 @@ pub(crate) fn write(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
     if plan.config.setup_network_manager {
         enable(tree, &["NetworkManager.service"])?;
     }
+    bring_up_storage(plan, tree)?;
     if !plan.config.setup_opensshd_using_auth_keys.is_empty() {
         // Debian's name is the second.
         let main = "/etc/ssh/sshd_config";
@@ -184,9 +185,17 @@ pub(crate) fn write(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
 }
 
 /// What the packages' own scripts and presets may have enabled in the container: nobody listens, and nothing
-/// configures the network, unless an option asks for it.
+/// configures the network, unless an option or the source's storage asks for it.
 fn disable_services(tree: &ContainerDir) -> Result<()> {
-    const OPTIONAL: [&str; 6] = [
+    const OPTIONAL: [&str; 14] = [
+        "iscsi.service",
+        "iscsid.service",
+        "iscsid.socket",
+        "iscsi-onboot.service",
+        "open-iscsi.service",
+        "multipathd.service",
+        "multipathd.socket",
+        "mdmonitor.service",
         "NetworkManager.service",
         "NetworkManager-wait-online.service",
         "sshd.service",
@@ -202,6 +211,24 @@ fn disable_services(tree: &ContainerDir) -> Result<()> {
         for unit in OPTIONAL {
             tree.remove_file(format!("{UNIT_DIR}/{dir}/{unit}"))?;
         }
+    }
+    Ok(())
+}
+
+/// The services behind the layers of the source's storage, and the targets that their mounts hang on.
+fn bring_up_storage(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
+    for layer in plan.storage.layers() {
+        if !layer.services().is_empty() {
+            enable(tree, layer.services())?;
+        }
+    }
+    for target in ["remote-cryptsetup.target", "remote-fs.target"] {
+        enable(tree, &[target])?;
+    }
+    if plan.storage.needs_network() && plan.config.setup_network_manager {
+        let unit = "NetworkManager-wait-online.service";
+        let wants = format!("{UNIT_DIR}/network-online.target.wants/{unit}");
+        tree.symlink(format!("/usr/lib/systemd/system/{unit}"), wants)?;
     }
     Ok(())
 }

@@ -2,87 +2,89 @@
 use livemode_common::contract::SOURCE_MOUNT;
 use livemode_common::fstab::Entry;
 
-/// Kernel interfaces and RAM: the upgrade's container brings its own.
-const VIRTUAL: [&str; 18] = [
-    "proc",
-    "sysfs",
-    "tmpfs",
-    "devtmpfs",
-    "devpts",
-    "cgroup",
-    "cgroup2",
-    "mqueue",
-    "hugetlbfs",
-    "debugfs",
-    "tracefs",
-    "securityfs",
-    "configfs",
-    "efivarfs",
-    "pstore",
-    "bpf",
-    "ramfs",
-    "overlay",
-];
+use crate::storage::{is_file, Mount};
+
 /// What the services of the live system wait for; `nofail` alone would let them start before the mounts.
 const USERS: [&str; 2] = ["livemode-journal.service", "livemode-upgrade.service"];
+
+/// Options that are of the source's own boot: what fails there is no matter here, and nothing is mounted late.
+const OF_ITS_BOOT: [&str; 5] = [
+    "nofail",
+    "noauto",
+    "x-initrd.mount",
+    "x-systemd.automount",
+    "comment=systemd.automount",
+];
+/// Options whose values are paths of the source.
+const PATHS: [&str; 2] = ["x-systemd.requires-mounts-for", "x-systemd.wants-mounts-for"];
 
 /// The entries, in the source's order. Each is `nofail`: a missing disk must not end at an emergency prompt;
 /// `livemode-run` checks that what the source requires is there. `held` is the file system the image lies on
 /// (`UUID=…` or its device): mounted already, so never checked by fsck(8).
-pub(crate) fn live(source: &[Entry], held: &[String]) -> Vec<Entry> {
-    source
-        .iter()
-        .filter_map(|entry| live_entry(entry, held))
-        .collect()
+pub(crate) fn live(mounts: &[Mount], held: &[String]) -> Vec<Entry> {
+    mounts.iter().map(|mount| live_entry(mount, held)).collect()
 }
 
-fn live_entry(entry: &Entry, held: &[String]) -> Option<Entry> {
-    if VIRTUAL.contains(&entry.fs_vfstype.as_str()) || entry.has("noauto") {
-        return None;
-    }
-    let below = |path: &str| match path {
-        "/" => SOURCE_MOUNT.to_owned(),
-        path => format!("{SOURCE_MOUNT}{path}"),
-    };
-    let is_file = entry.fs_spec.starts_with('/') && !entry.fs_spec.starts_with("/dev/");
-    let fs_spec = if is_file {
-        below(&entry.fs_spec)
+fn live_entry(mount: &Mount, held: &[String]) -> Entry {
+    let entry = &mount.entry;
+    let fs_spec = if is_file(&mount.spec) {
+        below(&mount.spec)
     } else {
-        entry.fs_spec.clone()
+        mount.spec.clone()
     };
     let mut options: Vec<String> = entry
         .options()
-        .filter(|o| !matches!(*o, "nofail" | "x-initrd.mount"))
-        .map(str::to_owned)
+        .filter(|option| !OF_ITS_BOOT.contains(option))
+        .map(rerooted)
         .collect();
     options.push("nofail".into());
     if entry.fs_vfstype == "swap" {
-        return Some(Entry {
+        return Entry {
             fs_spec,
             fs_mntops: options.join(","),
             ..entry.clone()
-        });
-    }
-    if !entry.fs_file.starts_with('/') {
-        return None;
+        };
     }
     options.extend(USERS.iter().map(|unit| format!("x-systemd.before={unit}")));
-    if !entry.has("nofail") {
+    if mount.is_required {
         options.push("x-livemode.required".into());
     }
-    let held = held.contains(&entry.fs_spec);
-    Some(Entry {
+    let is_held = held.contains(&entry.fs_spec) || held.contains(&mount.spec);
+    Entry {
         fs_spec,
         fs_file: below(&entry.fs_file),
         fs_mntops: options.join(","),
-        fs_passno: if held { "0".into() } else { entry.fs_passno.clone() },
+        fs_passno: if is_held {
+            "0".into()
+        } else {
+            entry.fs_passno.clone()
+        },
         ..entry.clone()
-    })
+    }
+}
+
+fn below(path: &str) -> String {
+    match path {
+        "/" => SOURCE_MOUNT.to_owned(),
+        path => format!("{SOURCE_MOUNT}{path}"),
+    }
+}
+
+fn rerooted(option: &str) -> String {
+    match option.split_once('=') {
+        Some((key, path)) if PATHS.contains(&key) && path.starts_with('/') => {
+            format!("{key}={}", below(path))
+        }
+        _ => option.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::sources::Sources;
+    use crate::storage::{Setting, Storage};
+    use livemode_common::cmdline::Cmdline;
     use livemode_common::fstab::parse;
 
     #[test]
@@ -99,9 +101,20 @@ UUID=dd /backup btrfs subvol=b,nofail,x-initrd.mount 0 0
 tmpfs /tmp tmpfs size=1g 0 0
 UUID=ee /usb vfat noauto 0 0
 server:/export /nfs nfs _netdev 0 0
+/srv/disk.img /srv/loop ext4 loop,x-systemd.requires-mounts-for=/srv/data 0 0
+UUID=ff /efi vfat noauto,x-systemd.automount 0 2
 ";
         let after = "x-systemd.before=livemode-journal.service,x-systemd.before=livemode-upgrade.service";
-        let lines: Vec<String> = live(&parse(source).unwrap(), &["UUID=aa".into()])
+        let fstab = parse(source).unwrap();
+        let setting = Setting {
+            image_source: "/dev/vda2",
+            image_uuid: Some("aa"),
+            has_network: true,
+            arguments: &Cmdline::default(),
+            knows: &|_| true,
+        };
+        let storage = Storage::model(&fstab, &Sources::default(), &setting);
+        let lines: Vec<String> = live(&storage.mounts, &["UUID=aa".into()])
             .iter()
             .map(Entry::to_string)
             .collect();
@@ -116,6 +129,11 @@ server:/export /nfs nfs _netdev 0 0
                 format!("/run/upgrade/srv/data /run/upgrade/data none bind,nofail,{after},x-livemode.required 0 0"),
                 format!("UUID=dd /run/upgrade/backup btrfs subvol=b,nofail,{after} 0 0"),
                 format!("server:/export /run/upgrade/nfs nfs _netdev,nofail,{after},x-livemode.required 0 0"),
+                format!(
+                    "/run/upgrade/srv/disk.img /run/upgrade/srv/loop ext4 \
+                     loop,x-systemd.requires-mounts-for=/run/upgrade/srv/data,nofail,{after},x-livemode.required 0 0"
+                ),
+                format!("UUID=ff /run/upgrade/efi vfat nofail,{after},x-livemode.required 0 2"),
             ]
         );
     }

@@ -27,6 +27,7 @@ mod scratch;
 mod space;
 mod squash;
 mod status;
+mod storage;
 mod userspace;
 
 fn main() -> std::process::ExitCode {

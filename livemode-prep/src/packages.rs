@@ -1,4 +1,6 @@
 //! The packages the container must have: which, which are missing, and getting them with the container's own dnf.
+use std::collections::BTreeSet;
+
 use anyhow::{bail, Result};
 use livemode_common::config::Config;
 use livemode_common::failure::precondition;
@@ -21,8 +23,8 @@ const ALWAYS: [&str; 10] = [
     "util-linux",
 ];
 
-/// Sorted, no doubles.
-pub(crate) fn required(config: &Config) -> Vec<String> {
+/// Those, what the options need, and what brings up the source's storage. Sorted, no doubles.
+pub(crate) fn required(config: &Config, of_storage: &BTreeSet<&'static str>) -> Vec<String> {
     let mut packages: Vec<String> = ALWAYS.map(str::to_owned).to_vec();
     if !config.setup_opensshd_using_auth_keys.is_empty() {
         packages.extend(["openssh-server", "crypto-policies"].map(str::to_owned));
@@ -31,6 +33,7 @@ pub(crate) fn required(config: &Config) -> Vec<String> {
         packages.push("strace".into());
     }
     packages.extend(config.additional_packages.iter().cloned());
+    packages.extend(of_storage.iter().map(|&name| name.to_owned()));
     packages.sort();
     packages.dedup();
     packages
@@ -135,10 +138,18 @@ mod tests {
             capture_strace_info_into: "/var/log/trace".into(),
             ..Config::default()
         };
-        let packages = required(&config);
+        let packages = required(&config, &BTreeSet::from(["lvm2"]));
         assert_eq!(
-            packages[8..],
-            ["strace", "systemd-container", "util-linux", "vim"]
+            packages[6..],
+            [
+                "lvm2",
+                "openssh-clients",
+                "passwd",
+                "strace",
+                "systemd-container",
+                "util-linux",
+                "vim"
+            ]
         );
     }
 }

@@ -19,6 +19,7 @@ use crate::leapp::{BootContent, LeappFacts, Requested};
 use crate::loader::GrubbyEntry;
 use crate::space::{self, Budget};
 use crate::squash::{self, Packing};
+use crate::storage::Storage;
 use crate::userspace::Userspace;
 use crate::{bootentry, initramfs, live_system, livefstab, packages, preconditions, scratch};
 
@@ -35,6 +36,7 @@ pub(crate) struct BuildPlan {
     pub(crate) missing_packages: Vec<String>,
     pub(crate) packing: Packing,
     pub(crate) initramfs_compressor: &'static str,
+    pub(crate) storage: Storage,
     pub(crate) live_fstab: Vec<Entry>,
     pub(crate) carried: Carried,
     pub(crate) budgets: Vec<Budget>,
@@ -42,8 +44,10 @@ pub(crate) struct BuildPlan {
     /// The boot entry, where grubby keeps one.
     pub(crate) entry: Option<GrubbyEntry>,
     pub(crate) loader: Loader,
-    /// Where leapp has made kernel and initramfs: what must be in the latter.
-    pub(crate) given: Option<Requested>,
+    /// Whether leapp has made kernel and initramfs.
+    pub(crate) is_given: bool,
+    /// What must be in the initramfs beside our module.
+    pub(crate) requested: Requested,
 }
 
 /// Where everything goes, on this machine.
@@ -113,13 +117,15 @@ pub(crate) fn make(
 ) -> Result<BuildPlan> {
     let userspace = Userspace::inspect(container)?;
     let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
-    let required_packages = packages::required(&config);
+    let storage = preconditions::storage(&config, &facts, &|fstype| userspace.knows_file_system(fstype));
+    let required_packages = packages::required(&config, &storage.packages());
     let missing_packages = packages::missing_in(&userspace, &required_packages)?;
     let held: Vec<String> = facts
         .image_device
         .uuid
         .iter()
         .map(|uuid| format!("UUID={uuid}"))
+        .chain(storage.image_reference.clone())
         .chain([facts.image_device.source.clone()])
         .collect();
     let boot_content = leapp.and_then(|leapp| leapp.boot_content.as_ref());
@@ -134,6 +140,8 @@ pub(crate) fn make(
              livemode-prep remove",
         ));
     }
+    let carried = carried::gather(root, &config, &storage, Some(&ContainerDir::new(&userspace.dir)))?;
+    let early = carried.early(&storage);
     let entry = || -> Result<GrubbyEntry> {
         let inside = |path: &Path| {
             let path = path.strip_prefix(root.path()).unwrap_or(path);
@@ -145,7 +153,8 @@ pub(crate) fn make(
     Ok(BuildPlan {
         entry: (keeper != Loader::None).then(entry).transpose()?,
         loader: keeper,
-        given: boot_content.and(leapp).map(LeappFacts::requested),
+        is_given: boot_content.is_some(),
+        requested: leapp.map(LeappFacts::requested).unwrap_or_default().with(&early),
         root: root.clone(),
         packing: squash::choose(
             &squash::known_here(),
@@ -153,8 +162,9 @@ pub(crate) fn make(
             &userspace.kernel.config,
         )?,
         initramfs_compressor: initramfs::compressor(&userspace),
-        live_fstab: livefstab::live(&facts.fstab, &held),
-        carried: carried::gather(root, &config, Some(&ContainerDir::new(&userspace.dir)))?,
+        live_fstab: livefstab::live(&storage.mounts, &held),
+        carried,
+        storage,
         budgets: space::budgets(&userspace, missing_packages.len(), &facts.image_dir, &facts.boot),
         paths,
         required_packages,
@@ -169,11 +179,12 @@ impl BuildPlan {
     /// An error with every precondition that is not met.
     pub(crate) fn check(&self) -> Result<()> {
         let mut faults = preconditions::faults(&self.config, &self.facts);
+        faults.extend(self.storage.faults.iter().cloned());
         faults.extend(self.carried.faults.iter().cloned());
         let longest = self.arguments(&"0".repeat(64), u64::from(u32::MAX));
         faults.extend(bootentry::check_length(&longest).err());
         faults.extend(self.budgets.iter().filter_map(Budget::fault));
-        if self.given.is_some() && !self.missing_packages.is_empty() {
+        if self.is_given && !self.missing_packages.is_empty() {
             faults.push(format!(
                 "{}: leapp has not installed {}; run leapp upgrade again",
                 self.userspace.dir.display(),
@@ -211,14 +222,14 @@ impl BuildPlan {
         } = &self.facts;
         let state_dir = state_device.dir.to_string_lossy();
         let image = bootentry::Image {
-            uuid: image_device.uuid.as_deref().unwrap_or("unknown"),
+            reference: self.storage.image_reference.as_deref().unwrap_or("UUID=unknown"),
             dir: &image_device.dir.to_string_lossy(),
             state_dir: (image_device.source == state_device.source).then_some(&state_dir),
             name: &name,
             sha256,
             size,
         };
-        bootentry::arguments(&image, &self.config, &self.facts.arguments).to_string()
+        bootentry::arguments(&image, &self.config, &self.facts.arguments, &self.storage.image).to_string()
     }
 
     /// The call of dracut, in the container.
@@ -229,7 +240,7 @@ impl BuildPlan {
             &self.userspace.kernel.version,
             self.initramfs_compressor,
             network,
-            self.given.as_ref().unwrap_or(&Requested::default()),
+            &self.requested,
         )
     }
 
@@ -245,9 +256,10 @@ impl BuildPlan {
             Loader::Grubby => entry.calls(&self.arguments(DIGEST_TO_COME, 0)),
             Loader::None | Loader::Leapp => Vec::new(),
         });
-        let initramfs = match &self.given {
-            None => self.dracut(in_container("dracut")),
-            Some(_) => initramfs::lsinitrd(in_container("lsinitrd"), &self.paths.initramfs),
+        let initramfs = if self.is_given {
+            initramfs::lsinitrd(in_container("lsinitrd"), &self.paths.initramfs)
+        } else {
+            self.dracut(in_container("dracut"))
         };
         [
             initramfs,
@@ -283,6 +295,7 @@ impl BuildPlan {
             "packages": {"required": self.required_packages, "missing": self.missing_packages},
             "arguments": self.arguments(DIGEST_TO_COME, 0),
             "warnings": self.warnings(),
+            "storage": self.storage.describe(),
             "mounts": self.live_fstab.iter().map(Entry::to_string).collect::<Vec<_>>(),
             "space": self.budgets,
         })
@@ -312,6 +325,7 @@ impl BuildPlan {
         if !self.warnings().is_empty() {
             list("warnings", self.warnings());
         }
+        list("storage", self.storage.describe().to_vec());
         list(
             "mounts of the live system",
             self.live_fstab.iter().map(Entry::to_string).collect(),

@@ -5,6 +5,7 @@ use livemode_common::cmd::Cmd;
 use livemode_common::config::Config;
 
 use crate::facts::Facts;
+use crate::storage::{Setting, Storage};
 
 /// Every precondition that is not met.
 pub(crate) fn faults(config: &Config, facts: &Facts) -> Vec<String> {
@@ -48,6 +49,22 @@ pub(crate) fn faults(config: &Config, facts: &Facts) -> Vec<String> {
         faults.push("/etc/fstab has no entry for /, so the live system could not mount the source".into());
     }
     faults
+}
+
+/// What the source's mounts stand on, and what can be mounted: `knows` says of a type of file system whether the target's
+/// kernel has it.
+pub(crate) fn storage(config: &Config, facts: &Facts, knows: &dyn Fn(&str) -> bool) -> Storage {
+    let has_network = config.setup_network_manager
+        || !config.dracut_network.trim().is_empty()
+        || facts.arguments.last("ip").is_some();
+    let setting = Setting {
+        image_source: &facts.image_device.source,
+        image_uuid: facts.image_device.uuid.as_deref(),
+        has_network,
+        arguments: &facts.arguments,
+        knows,
+    };
+    Storage::model(&facts.fstab, &facts.storage, &setting)
 }
 
 /// What an admin should know of the configuration, though nothing stands against it.

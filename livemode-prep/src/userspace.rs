@@ -110,6 +110,25 @@ impl Userspace {
         })
     }
 
+    /// Whether the kernel can mount a type of file system; one that does not tell what it has is taken to know all.
+    pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
+        let module = match fstype {
+            "ext2" | "ext3" => "ext4",
+            "msdos" => "vfat",
+            "nfs4" => "nfs",
+            "smb3" => "cifs",
+            other => other,
+        };
+        let container = ContainerDir::new(&self.dir);
+        let lists = ["modules.dep", "modules.builtin"].map(|name| {
+            let list = container.read(format!("/lib/modules/{}/{name}", self.kernel.version));
+            list.unwrap_or_default()
+        });
+        let paths = lists.iter().flat_map(|list| list.lines());
+        let mut names = paths.filter_map(|line| module_name(line.split(':').next()?));
+        lists.iter().all(String::is_empty) || names.any(|name| name == module.replace('-', "_"))
+    }
+
     /// The kernel's modules that are files, by the name modprobe(8) has for them.
     pub(crate) fn kernel_modules(&self) -> Result<BTreeSet<String>> {
         let container = ContainerDir::new(&self.dir);

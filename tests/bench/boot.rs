@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use livemode_tests::disk;
 use livemode_tests::testbed::{self, Prepared, Suite};
-use livemode_tests::vm::{Machine, NO_NIC};
+use livemode_tests::vm::{Drive, Machine, NO_NIC};
 
 use crate::initramfs::Both;
 use crate::row::{median, Row};
@@ -53,11 +53,10 @@ fn seconds(prepared: &Prepared, initramfs: &Path, arguments: &str) -> Result<f64
     let disk = dir.path().join("disk.img");
     disk::copy(&prepared.disk(), &disk)?;
     let machine = Machine {
-        disk: &disk,
+        disks: &[Drive::new(&disk)],
         kernel: &prepared.kernel(),
         initramfs,
         arguments,
-        second_disk: None,
         nic: NO_NIC,
     };
     let console = machine.with(|mut running| {

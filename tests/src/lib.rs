@@ -4,6 +4,7 @@ pub mod cache;
 pub mod container;
 pub mod disk;
 pub mod golden;
+pub mod layout;
 pub mod server;
 pub mod source;
 pub mod subject;

@@ -6,7 +6,7 @@ use livemode_common::contract::{JOURNAL_LOG, STATE};
 
 use crate::disk::{self, Mounted};
 use crate::testbed::{self, Prepared, Suite};
-use crate::vm::{Machine, Running, NO_NIC};
+use crate::vm::{Drive, Machine, Running, NO_NIC};
 
 /// A source disk after `livemode-prep build`; it goes with the subject.
 pub struct Subject {
@@ -116,8 +116,8 @@ impl Subject {
     /// # Errors
     /// As [`Machine::run`].
     pub fn boot(&self) -> Result<String> {
-        let (disk, second, kernel, initramfs) = self.parts();
-        self.machine(&disk, second.as_deref(), &kernel, &initramfs).run()
+        let (disks, kernel, initramfs) = self.parts();
+        self.machine(&disks, &kernel, &initramfs).run()
     }
 
     /// The boot into the image, with someone at its console.
@@ -125,35 +125,25 @@ impl Subject {
     /// # Errors
     /// As [`Machine::with`].
     pub fn started<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
-        let (disk, second, kernel, initramfs) = self.parts();
-        act(self
-            .machine(&disk, second.as_deref(), &kernel, &initramfs)
-            .start()?)
+        let (disks, kernel, initramfs) = self.parts();
+        act(self.machine(&disks, &kernel, &initramfs).start()?)
     }
 
-    fn parts(&self) -> (PathBuf, Option<PathBuf>, PathBuf, PathBuf) {
+    fn parts(&self) -> (Vec<Drive>, PathBuf, PathBuf) {
         let second = Some(self.second_disk()).filter(|disk| disk.exists());
         (
-            self.disk(),
-            second,
+            [self.disk()].into_iter().chain(second).map(Drive::new).collect(),
             self.prepared.kernel(),
             self.prepared.initramfs(),
         )
     }
 
-    fn machine<'a>(
-        &'a self,
-        disk: &'a Path,
-        second_disk: Option<&'a Path>,
-        kernel: &'a Path,
-        initramfs: &'a Path,
-    ) -> Machine<'a> {
+    fn machine<'a>(&'a self, disks: &'a [Drive], kernel: &'a Path, initramfs: &'a Path) -> Machine<'a> {
         Machine {
-            disk,
+            disks,
             kernel,
             initramfs,
             arguments: &self.arguments,
-            second_disk,
             nic: &self.nic,
         }
     }
@@ -163,14 +153,13 @@ impl Subject {
     /// # Errors
     /// As [`Machine::run`].
     pub fn boot_source(&self) -> Result<String> {
-        let (disk, arguments) = (self.disk(), testbed::source_arguments());
+        let (disks, arguments) = ([Drive::new(self.disk())], testbed::source_arguments());
         let (kernel, initramfs) = (self.prepared.source_kernel(), self.prepared.source_initramfs());
         Machine {
-            disk: &disk,
+            disks: &disks,
             kernel: &kernel,
             initramfs: &initramfs,
             arguments: &arguments,
-            second_disk: None,
             nic: NO_NIC,
         }
         .run()

@@ -18,18 +18,98 @@ const MEMORY_MIB: &str = "1536";
 /// A machine to start.
 #[derive(Debug, Clone)]
 pub struct Machine<'a> {
-    /// The disk, which the machine writes to.
-    pub disk: &'a Path,
+    /// The disks, which the machine writes to, in its order of names.
+    pub disks: &'a [Drive],
     /// Kernel given to QEMU.
     pub kernel: &'a Path,
     /// Initramfs given to QEMU.
     pub initramfs: &'a Path,
     /// The whole kernel command line.
     pub arguments: &'a str,
-    /// A second disk.
-    pub second_disk: Option<&'a Path>,
     /// The network, as QEMU's `-nic` takes it.
     pub nic: &'a str,
+}
+
+/// A disk of a machine.
+#[derive(Debug, Clone)]
+pub struct Drive {
+    /// Its content.
+    pub file: PathBuf,
+    /// What it hangs on.
+    pub bus: Bus,
+    /// Bytes of a sector: 512 or 4096.
+    pub sector: u32,
+    /// What udev names it by, in /dev/disk/by-id.
+    pub serial: String,
+}
+
+/// What a disk hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// /dev/vda and so on.
+    Virtio,
+    /// /dev/nvme0n1 and so on.
+    Nvme,
+    /// Two SCSI paths to one disk: /dev/sda and /dev/sdb.
+    TwoPaths,
+}
+
+impl Drive {
+    /// A plain one.
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self {
+            file: file.into(),
+            bus: Bus::Virtio,
+            sector: 512,
+            serial: String::new(),
+        }
+    }
+
+    fn arguments(&self, number: usize) -> Vec<String> {
+        let Self {
+            file,
+            bus,
+            sector,
+            serial,
+        } = self;
+        let blocks = format!("logical_block_size={sector},physical_block_size={sector}");
+        let serial = match serial.as_str() {
+            "" => format!("disk{number}"),
+            serial => serial.to_owned(),
+        };
+        // A second path opens the file a second time: what the guest writes by one it must read by the other.
+        let sharing = if *bus == Bus::TwoPaths {
+            ",file.locking=off,cache=none"
+        } else {
+            ",cache=unsafe"
+        };
+        let node = |path: usize| {
+            let id = format!("n{number}p{path}");
+            [
+                "-drive".to_owned(),
+                format!("file={},if=none,format=raw,id={id}{sharing}", file.display()),
+            ]
+        };
+        let device = |kind: &str, path: usize, more: &str| {
+            [
+                "-device".to_owned(),
+                format!("{kind},drive=n{number}p{path},serial={serial},{blocks}{more}"),
+            ]
+        };
+        match bus {
+            Bus::Virtio => [node(0), device("virtio-blk-pci", 0, "")].concat(),
+            Bus::Nvme => [node(0), device("nvme", 0, "")].concat(),
+            Bus::TwoPaths => {
+                let path = |path: usize| {
+                    let controller = format!("virtio-scsi-pci,id=s{number}p{path}");
+                    let more = format!(",bus=s{number}p{path}.0,wwn=0x500000000000000{number}");
+                    let controller = ["-device".to_owned(), controller];
+                    [controller, node(path), device("scsi-hd", path, &more)].concat()
+                };
+                [path(0), path(1)].concat()
+            }
+        }
+    }
 }
 
 /// No network at all.
@@ -50,17 +130,23 @@ impl Machine<'_> {
     /// # Errors
     /// When it cannot be started, and those of `act`.
     pub fn with<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
-        let saved = self.disk.with_extension("saved");
-        crate::disk::copy(self.disk, &saved)?;
+        let saved = |disk: &Drive| disk.file.with_extension("saved");
+        for disk in self.disks {
+            crate::disk::copy(&disk.file, &saved(disk))?;
+        }
         let result = match act(self.start()?) {
             Err(error) if error.is::<Stalled>() => {
                 eprintln!("the emulator stalled; once more");
-                crate::disk::copy(&saved, self.disk)?;
+                for disk in self.disks {
+                    crate::disk::copy(&saved(disk), &disk.file)?;
+                }
                 act(self.start()?)
             }
             result => result,
         };
-        fs::remove_file(&saved)?;
+        for disk in self.disks {
+            fs::remove_file(saved(disk))?;
+        }
         result
     }
 
@@ -69,7 +155,8 @@ impl Machine<'_> {
     /// # Errors
     /// When QEMU cannot be started.
     pub fn start(&self) -> Result<Running> {
-        let log = self.disk.with_extension("console");
+        let first = self.disks.first().context("a machine without a disk")?;
+        let log = first.file.with_extension("console");
         let console = fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let mut qemu = Cmd::new("qemu-system-x86_64")
             .args([
@@ -96,17 +183,12 @@ impl Machine<'_> {
                 self.nic,
             ])
             .args(["-object", "rng-builtin,id=r0", "-device", "virtio-rng-pci,rng=r0"])
-            .arg("-drive")
-            .arg(format!(
-                "file={},if=virtio,format=raw,cache=unsafe",
-                self.disk.display()
-            ))
-            .args(self.second_disk.iter().flat_map(|disk| {
-                [
-                    "-drive".to_owned(),
-                    format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()),
-                ]
-            }))
+            .args(
+                self.disks
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(number, disk)| disk.arguments(number)),
+            )
             .arg("-kernel")
             .arg(self.kernel)
             .arg("-initrd")

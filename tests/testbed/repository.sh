@@ -26,8 +26,7 @@ for release in 1 2; do
         "mkdir -p %{buildroot}/usr/share/demo; seq 1 ${release}0000 >%{buildroot}/usr/share/demo/data" /usr/share/demo/data
 done
 for name in NetworkManager dbus-daemon dracut-live dracut-squash kexec-tools less openssh-clients openssh-server crypto-policies passwd \
-    strace \
-    systemd-container util-linux; do
+    strace systemd-container util-linux lvm2 mdadm cryptsetup device-mapper-multipath iscsi-initiator-utils nfs-utils; do
     build target "$name" 1 '' ''
 done
 build target demo-extra 1 \

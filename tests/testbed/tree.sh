@@ -10,7 +10,8 @@ case $kind in
     container)
         packages=$common,dbus,libpam-systemd,iproute2,dracut,systemd-container,strace,squashfs-tools,zstd,less
         packages=$packages,xfsprogs,btrfs-progs,lvm2,dracut-network,dracut-live,curl,ca-certificates,xz-utils
-        packages=$packages,network-manager,openssh-server
+        packages=$packages,network-manager,openssh-server,mdadm,cryptsetup-bin,multipath-tools,open-iscsi,nfs-common,fdisk,thin-provisioning-tools
+        [ "$suite" = bookworm ] || packages=$packages,systemd-cryptsetup
         repository=target
         ;;
     source)

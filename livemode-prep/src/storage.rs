@@ -1,0 +1,422 @@
+//! What the source system's mounts stand on, and what follows from it: what the initramfs must bring up for the image, what
+//! the live system must bring up for the source, what cannot work. Pure; [`sources`] reads.
+use std::collections::BTreeSet;
+
+use livemode_common::cmdline::Cmdline;
+use livemode_common::fstab::Entry;
+
+pub(crate) mod crypttab;
+pub(crate) mod devices;
+mod needs;
+pub(crate) mod sources;
+
+use crypttab::{Key, Volume};
+pub(crate) use needs::{Layer, Needs};
+use sources::Sources;
+
+/// Kernel interfaces and RAM: the upgrade's container brings its own.
+const VIRTUAL: [&str; 19] = [
+    "proc",
+    "sysfs",
+    "tmpfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "mqueue",
+    "hugetlbfs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "configfs",
+    "efivarfs",
+    "pstore",
+    "bpf",
+    "ramfs",
+    "overlay",
+    "autofs",
+];
+
+/// What the live system makes of one entry of the source's fstab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) entry: Entry,
+    /// By what the live system finds it; the entry's own, unless several devices answer to that.
+    pub(crate) spec: String,
+    /// Without it the upgrade does not start.
+    pub(crate) is_required: bool,
+    /// Its place in the list of devices.
+    device: Option<usize>,
+}
+
+/// The whole of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Storage {
+    /// In the order of the fstab, without what has no place in the live system.
+    pub(crate) mounts: Vec<Mount>,
+    /// By what early boot finds the image's file system: `UUID=…`, or a path that only it has.
+    pub(crate) image_reference: Option<String>,
+    /// What the image stands on.
+    pub(crate) image: Needs,
+    /// What the source's mounts and swaps stand on.
+    pub(crate) source: Needs,
+    /// For the initramfs.
+    pub(crate) early_volumes: Vec<Volume>,
+    /// For the live system.
+    pub(crate) live_volumes: Vec<Volume>,
+    pub(crate) faults: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+    tree: Vec<String>,
+}
+
+/// Where the image lies, and what brings the network up.
+pub(crate) struct Setting<'a> {
+    pub(crate) image_source: &'a str,
+    pub(crate) image_uuid: Option<&'a str>,
+    pub(crate) has_network: bool,
+    pub(crate) arguments: &'a Cmdline,
+    /// Whether the target's kernel can mount a type of file system.
+    pub(crate) knows: &'a dyn Fn(&str) -> bool,
+}
+
+impl Storage {
+    pub(crate) fn model(fstab: &[Entry], sources: &Sources, setting: &Setting) -> Self {
+        let mut storage = Self::default();
+        for entry in fstab {
+            storage.mount(entry, sources, setting);
+        }
+        storage.find_image(sources, setting);
+        storage.early(sources, setting);
+        storage.tree = storage.draw(sources);
+        storage.check_network(setting);
+        storage
+    }
+
+    /// What the layers, and the file systems, need of packages in the container, by their names on el8 to el10.
+    pub(crate) fn packages(&self) -> BTreeSet<&'static str> {
+        self.layers().filter_map(Layer::package).collect()
+    }
+
+    /// All layers.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
+        let both = self.source.layers.union(&self.image.layers);
+        both.copied()
+    }
+
+    /// Whether something of it comes by the network.
+    pub(crate) fn needs_network(&self) -> bool {
+        let is_remote = |mount: &Mount| is_remote(&mount.entry) || mount.entry.has("_netdev");
+        self.mounts.iter().any(is_remote) || self.layers().any(|layer| layer == Layer::Iscsi)
+    }
+
+    /// The mounts and what they stand on, a line each, deeper ones further in.
+    pub(crate) fn describe(&self) -> &[String] {
+        &self.tree
+    }
+
+    fn mount(&mut self, entry: &Entry, sources: &Sources, setting: &Setting) {
+        let is_swap = entry.fs_vfstype == "swap";
+        let is_automatic = entry.has("x-systemd.automount") || entry.has("comment=systemd.automount");
+        let is_ours = is_swap || entry.fs_file.starts_with('/');
+        if VIRTUAL.contains(&entry.fs_vfstype.as_str()) || !is_ours || (entry.has("noauto") && !is_automatic)
+        {
+            return;
+        }
+        let is_required = !is_swap && !entry.has("nofail");
+        let mut mount = Mount {
+            spec: entry.fs_spec.clone(),
+            is_required,
+            device: None,
+            entry: entry.clone(),
+        };
+        let name = if is_swap { &entry.fs_spec } else { &entry.fs_file };
+        let mut obstacle = self.file_system(entry, setting);
+        if obstacle.is_none() && !is_file(&entry.fs_spec) && !is_remote(entry) {
+            obstacle = match self.find(&mut mount, sources) {
+                Ok(()) => mount
+                    .device
+                    .and_then(|device| self.open_volumes(device, sources, setting).err()),
+                Err(obstacle) => Some(obstacle),
+            };
+        }
+        match obstacle {
+            None => {
+                if let Some(device) = mount.device {
+                    self.source.add(&sources.devices, device);
+                }
+                self.mounts.push(mount);
+            }
+            Some(why) if is_required => self.faults.push(format!("{name}: {why}")),
+            Some(why) => self
+                .warnings
+                .push(format!("{name}: {why}; the live system goes without it")),
+        }
+    }
+
+    fn file_system(&mut self, entry: &Entry, setting: &Setting) -> Option<String> {
+        let fstype = entry.fs_vfstype.as_str();
+        if matches!(fstype, "swap" | "auto" | "none" | "bind") || entry.has("bind") || entry.has("rbind") {
+            return None;
+        }
+        if fstype == "fuse" || fstype.starts_with("fuse.") || fstype == "fuseblk" {
+            return Some(format!(
+                "{fstype} needs a program that the live system does not have; add nofail to its line in /etc/fstab"
+            ));
+        }
+        if !(setting.knows)(fstype) {
+            return Some(format!(
+                "the target's kernel has no {fstype}; unmount it and take its line out of /etc/fstab, or add nofail"
+            ));
+        }
+        match fstype {
+            "nfs" | "nfs4" => self.source.layers.insert(Layer::Nfs),
+            "cifs" | "smb3" => self.source.layers.insert(Layer::Cifs),
+            _ => false,
+        };
+        None
+    }
+
+    /// The device of a mount. Of several that answer to one name it is the one that is mounted now.
+    fn find(&mut self, mount: &mut Mount, sources: &Sources) -> Result<(), String> {
+        let spec = &mount.entry.fs_spec;
+        let found = sources.named(spec);
+        let device = match found.as_slice() {
+            [] if sources.is_known() => {
+                let gone = format!("{spec} is not there now");
+                if sources.is_own && mount.is_required {
+                    return Err(format!("{gone}; mend its line in /etc/fstab, or add nofail"));
+                }
+                if mount.is_required {
+                    self.warnings.push(format!("{}: {gone}", mount.entry.fs_file));
+                }
+                return Ok(());
+            }
+            [] => return Ok(()),
+            [device] => *device,
+            several => {
+                let names: Vec<&str> = several
+                    .iter()
+                    .map(|&i| sources.devices.get(i).path.as_str())
+                    .collect();
+                let mounted = sources
+                    .mounted
+                    .get(&mount.entry.fs_file)
+                    .and_then(|path| sources.devices.at(path));
+                mounted.filter(|device| several.contains(device)).ok_or_else(|| {
+                    format!(
+                        "{} all answer to {spec}, and which is meant is not clear; detach all but one, or name it in \
+                         /etc/fstab by what only it has",
+                        names.join(", ")
+                    )
+                })?
+            }
+        };
+        if found.len() > 1 {
+            mount.spec = sources.only_name(device).ok_or_else(|| {
+                let path = &sources.devices.get(device).path;
+                format!("other devices than {path} have its UUID too, and nothing else tells it apart; detach them")
+            })?;
+            self.warnings.push(format!(
+                "{}: several devices answer to {spec}; taking {}",
+                mount.entry.fs_file, mount.spec
+            ));
+        }
+        mount.device = Some(device);
+        Ok(())
+    }
+
+    /// Notes what opens the encrypted volumes below a device, or says why nothing does without a keyboard.
+    fn open_volumes(&mut self, device: usize, sources: &Sources, setting: &Setting) -> Result<(), String> {
+        for index in sources.devices.below(device) {
+            if sources.devices.get(index).kind != "crypt" {
+                continue;
+            }
+            if let Some(volume) = opened(index, sources, setting, &mut self.warnings)? {
+                if !self.live_volumes.contains(&volume) {
+                    self.live_volumes.push(volume);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn find_image(&mut self, sources: &Sources, setting: &Setting) {
+        self.image_reference = setting.image_uuid.map(|uuid| format!("UUID={uuid}"));
+        let Some(device) = sources.devices.at(setting.image_source) else {
+            return;
+        };
+        self.image.add(&sources.devices, device);
+        if sources.devices.is_ambiguous(device) {
+            self.image_reference = sources.only_name(device);
+            if self.image_reference.is_none() {
+                self.faults.push(format!(
+                    "squashfs_image_path: it lies on {}, whose UUID other devices have too, and nothing else tells it \
+                     apart; detach them",
+                    setting.image_source
+                ));
+            }
+        }
+        // The image's volumes may be no mount of the fstab's.
+        if let Err(why) = self.open_volumes(device, sources, setting) {
+            if !self.faults.iter().any(|fault| fault.ends_with(&why)) {
+                self.faults.push(format!("squashfs_image_path: {why}"));
+            }
+        }
+    }
+
+    /// The volumes that early boot opens: the image's, and those that the kernel's arguments name.
+    fn early(&mut self, sources: &Sources, setting: &Setting) {
+        let named: Vec<String> = setting
+            .arguments
+            .0
+            .iter()
+            .filter(|word| word.key == "rd.luks.uuid")
+            .filter_map(|word| {
+                Some(
+                    word.value
+                        .as_deref()?
+                        .trim_start_matches("luks-")
+                        .to_ascii_lowercase(),
+                )
+            })
+            .collect();
+        for (index, volume) in sources.volumes() {
+            let uuid = sources.devices.get(index).uuid.to_ascii_lowercase();
+            let is_images = self.image.volumes.contains(&uuid);
+            let is_named = named.iter().any(|name| uuid.starts_with(name.as_str()));
+            if !is_images && !is_named {
+                continue;
+            }
+            if let Key::File(file) = volume.key() {
+                self.warnings.push(format!(
+                    "{file}, which opens {}, goes into the initramfs: whoever reads /boot can read it",
+                    volume.device
+                ));
+            }
+            self.early_volumes.push(volume.clone());
+        }
+    }
+
+    fn check_network(&mut self, setting: &Setting) {
+        if setting.has_network {
+            return;
+        }
+        const REMEDY: &str = "needs the network in the live system; set setup_network_manager: true";
+        let is_remote = |mount: &Mount| is_remote(&mount.entry) || mount.entry.has("_netdev");
+        for mount in self.mounts.iter().filter(|mount| is_remote(mount)) {
+            let text = format!("{}: {} {REMEDY}", mount.entry.fs_file, mount.spec);
+            if mount.is_required {
+                self.faults.push(text);
+            } else {
+                self.warnings.push(text);
+            }
+        }
+        if self.image.layers.contains(&Layer::Iscsi) && setting.arguments.last("netroot").is_none() {
+            self.faults.push(
+                "squashfs_image_path: it lies on iSCSI, which needs netroot= and ip= on the kernel's line"
+                    .into(),
+            );
+        } else if self.source.layers.contains(&Layer::Iscsi)
+            && !self.faults.iter().any(|f| f.ends_with(REMEDY))
+        {
+            self.warnings.push(format!("a disk by iSCSI {REMEDY}"));
+        }
+    }
+
+    fn draw(&self, sources: &Sources) -> Vec<String> {
+        let mut lines = Vec::new();
+        for mount in &self.mounts {
+            let Mount { entry, spec, .. } = mount;
+            let kind = match (entry.fs_vfstype.as_str(), mount.is_required) {
+                ("swap", _) => "swap",
+                (_, true) => "required",
+                (_, false) => "nofail",
+            };
+            lines.push(format!("{}  {spec}  {}  {kind}", entry.fs_file, entry.fs_vfstype));
+            if let Some(device) = mount.device {
+                draw_below(sources, device, 1, &mut lines);
+            }
+        }
+        if let Some(image) = &self.image_reference {
+            let words = self
+                .image
+                .arguments()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ");
+            lines.push(format!("the image  {image}  {words}").trim_end().to_owned());
+        }
+        lines
+    }
+}
+
+fn draw_below(sources: &Sources, index: usize, depth: usize, lines: &mut Vec<String>) {
+    let device = sources.devices.get(index);
+    let line = format!(
+        "{}{}  {}  {}",
+        "  ".repeat(depth),
+        device.path,
+        device.kind,
+        device.fstype
+    );
+    lines.push(line.trim_end().to_owned());
+    for &parent in &device.parents {
+        draw_below(sources, parent, depth + 1, lines);
+    }
+}
+
+/// The crypttab's line for an open volume, unless it opens by itself; or why nothing opens it without a keyboard.
+fn opened(
+    index: usize,
+    sources: &Sources,
+    setting: &Setting,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Volume>, String> {
+    let path = &sources.devices.get(index).path;
+    let below = sources.devices.get(index).parents.first();
+    let uuid = below.map_or("", |&lower| sources.devices.get(lower).uuid.as_str());
+    let name = path.trim_start_matches("/dev/mapper/");
+    let by_name = |volume: &&Volume| volume.name == name || sources.named(&volume.device).first() == below;
+    let volume = sources.crypttab.iter().find(by_name);
+    match volume.map(Volume::key) {
+        Some(Key::File(file)) if sources.keys.contains(file) => Ok(volume.cloned()),
+        Some(Key::File(file)) => Err(format!(
+            "{path} is opened by {file} (/etc/crypttab), which is not there"
+        )),
+        Some(Key::Elsewhere) => Ok(volume.cloned()),
+        Some(Key::Random) => Err(format!("{path} gets a new key at each boot")),
+        Some(Key::Passphrase) | None => {
+            let tokens = sources.tokens.get(uuid).map(Vec::as_slice).unwrap_or_default();
+            let has = |kind: &str| tokens.iter().any(|token| token == kind);
+            if has("clevis") || (has("systemd-tpm2") && volume.is_some_and(|v| v.has("tpm2-device"))) {
+                warnings.push(format!(
+                    "{path} is opened by its token ({}), which was not tested here",
+                    tokens.join(", ")
+                ));
+                return Ok(volume.cloned());
+            }
+            if setting.arguments.last("rd.luks.key").is_some() {
+                return Ok(volume.cloned());
+            }
+            Err(format!(
+                "{path} (LUKS {uuid}) is opened by a passphrase only, for which the live system would wait at a keyboard; add \
+                 a key file to /etc/crypttab (cryptsetup luksAddKey), or bind it to the TPM (systemd-cryptenroll) or to \
+                 clevis"
+            ))
+        }
+    }
+}
+
+/// A swap file, a file system in a file, a directory that is bound elsewhere.
+pub(crate) fn is_file(spec: &str) -> bool {
+    spec.starts_with('/') && !spec.starts_with("/dev/")
+}
+
+fn is_remote(entry: &Entry) -> bool {
+    const REMOTE: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"];
+    REMOTE.contains(&entry.fs_vfstype.as_str())
+}
+
+#[cfg(test)]
+mod tests;

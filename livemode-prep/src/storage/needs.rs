@@ -1,0 +1,188 @@
+//! What must be there for a device to appear. Pure.
+use std::collections::BTreeSet;
+
+use livemode_common::cmdline::Word;
+
+use super::devices::{volume_group, Devices};
+
+/// A layer below a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Layer {
+    Lvm,
+    Md,
+    Luks,
+    Multipath,
+    Iscsi,
+    Nfs,
+    Cifs,
+}
+
+impl Layer {
+    /// The package of the target that brings its programs, by its name on el8 to el10.
+    pub(crate) fn package(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Lvm => "lvm2",
+            Self::Md => "mdadm",
+            Self::Luks => "cryptsetup",
+            Self::Multipath => "device-mapper-multipath",
+            Self::Iscsi => "iscsi-initiator-utils",
+            Self::Nfs => "nfs-utils",
+            Self::Cifs => "cifs-utils",
+        })
+    }
+
+    /// dracut's module for it.
+    pub(crate) fn dracut_module(self) -> Option<&'static str> {
+        match self {
+            Self::Lvm => Some("lvm"),
+            Self::Md => Some("mdraid"),
+            Self::Luks => Some("crypt"),
+            Self::Multipath => Some("multipath"),
+            Self::Iscsi => Some("iscsi"),
+            Self::Nfs | Self::Cifs => None,
+        }
+    }
+
+    /// The kernel's modules for it, where they are modules.
+    pub(crate) fn kernel_modules(self) -> &'static [&'static str] {
+        match self {
+            Self::Lvm => &[
+                "dm-mod",
+                "dm-snapshot",
+                "dm-thin-pool",
+                "dm-raid",
+                "dm-mirror",
+                "dm-cache",
+            ],
+            Self::Md => &["raid0", "raid1", "raid10", "raid456", "linear"],
+            Self::Luks => &["dm-crypt"],
+            Self::Multipath => &["dm-multipath", "dm-round-robin", "dm-service-time"],
+            Self::Iscsi => &["iscsi_tcp"],
+            Self::Nfs | Self::Cifs => &[],
+        }
+    }
+
+    /// Its configuration on the source, which the live system needs too: files, and directories with all below.
+    pub(crate) fn configuration(self) -> &'static [&'static str] {
+        match self {
+            Self::Lvm => &["/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf", "/etc/lvm/devices"],
+            Self::Md => &["/etc/mdadm.conf", "/etc/mdadm.conf.d", "/etc/mdadm/mdadm.conf"],
+            Self::Luks => &[],
+            Self::Multipath => &["/etc/multipath.conf", "/etc/multipath"],
+            Self::Iscsi => &["/etc/iscsi", "/var/lib/iscsi"],
+            Self::Nfs => &[
+                "/etc/nfs.conf",
+                "/etc/nfsmount.conf",
+                "/etc/idmapd.conf",
+                "/etc/krb5.conf",
+                "/etc/krb5.keytab",
+            ],
+            Self::Cifs => &["/etc/request-key.d", "/etc/krb5.conf", "/etc/krb5.keytab"],
+        }
+    }
+
+    /// The service of the live system that brings it up, where udev does not; Debian's name after el's.
+    pub(crate) fn services(self) -> &'static [&'static str] {
+        match self {
+            Self::Multipath => &["multipathd.service"],
+            Self::Iscsi => &["iscsi.service", "open-iscsi.service"],
+            Self::Lvm | Self::Md | Self::Luks | Self::Nfs | Self::Cifs => &[],
+        }
+    }
+}
+
+/// What one or more devices stand on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) layers: BTreeSet<Layer>,
+    /// UUIDs of LUKS volumes, in lower case.
+    pub(crate) volumes: BTreeSet<String>,
+    /// UUIDs of MD arrays, as mdadm(8) writes them.
+    arrays: BTreeSet<String>,
+    /// LVM's volume groups.
+    groups: BTreeSet<String>,
+}
+
+impl Needs {
+    /// Adds what a device stands on.
+    pub(crate) fn add(&mut self, devices: &Devices, index: usize) {
+        for index in devices.below(index) {
+            let device = devices.get(index);
+            let uuids = device
+                .parents
+                .iter()
+                .map(|&lower| devices.get(lower).uuid.as_str());
+            match device.kind.as_str() {
+                "lvm" => {
+                    self.layers.insert(Layer::Lvm);
+                    self.groups.extend(volume_group(&device.path));
+                }
+                "crypt" => {
+                    self.layers.insert(Layer::Luks);
+                    self.volumes.extend(uuids.map(str::to_ascii_lowercase));
+                }
+                "mpath" => {
+                    self.layers.insert(Layer::Multipath);
+                }
+                kind if kind.starts_with("raid") || kind == "md" || kind == "linear" => {
+                    self.layers.insert(Layer::Md);
+                    self.arrays.extend(uuids.filter_map(array_uuid));
+                }
+                _ => {}
+            }
+            if device.transport == "iscsi" {
+                self.layers.insert(Layer::Iscsi);
+            }
+        }
+    }
+
+    /// What dracut is to bring up (dracut.cmdline(7)): without these words it leaves LVM and MD alone. rd.auto would do
+    /// too, and would ask for every passphrase there is.
+    pub(crate) fn arguments(&self) -> Vec<Word> {
+        let words = |key: &'static str, values: &BTreeSet<String>| {
+            values
+                .iter()
+                .map(|value| Word::pair(key, value))
+                .collect::<Vec<_>>()
+        };
+        [
+            words("rd.md.uuid", &self.arrays),
+            words("rd.luks.uuid", &self.volumes),
+            words("rd.lvm.vg", &self.groups),
+        ]
+        .concat()
+    }
+
+    /// Words of the source's that would keep dracut from it: their value 0 turns a layer off.
+    pub(crate) fn hindered_by(&self) -> Vec<&'static str> {
+        let words = self.layers.iter().flat_map(|layer| match layer {
+            Layer::Lvm => &["rd.lvm", "rd.dm"][..],
+            Layer::Md => &["rd.md", "rd.md.conf", "rd.md.imsm", "rd.md.ddf"],
+            Layer::Luks => &["rd.luks", "rd.luks.crypttab", "rd.dm"],
+            Layer::Multipath => &["rd.multipath", "multipath"],
+            Layer::Iscsi | Layer::Nfs | Layer::Cifs => &[],
+        });
+        words.copied().collect()
+    }
+}
+
+/// blkid's `01234567-89ab-…` as mdadm's `01234567:89abcdef:…`.
+fn array_uuid(uuid: &str) -> Option<String> {
+    let digits: String = uuid.chars().filter(char::is_ascii_hexdigit).collect();
+    let part = |n: usize| digits.get(8 * n..8 * n + 8);
+    (digits.len() == 32).then(|| Some(format!("{}:{}:{}:{}", part(0)?, part(1)?, part(2)?, part(3)?)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arrays_uuid_is_written_as_mdadm_does() {
+        assert_eq!(
+            array_uuid("8d7f6b3c-1a2b-3c4d-5e6f-708192a3b4c5").unwrap(),
+            "8d7f6b3c:1a2b3c4d:5e6f7081:92a3b4c5"
+        );
+        assert_eq!(array_uuid(""), None);
+    }
+}

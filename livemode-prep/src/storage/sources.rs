@@ -1,0 +1,141 @@
+//! Reads what the model of the storage is made from.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use livemode_common::cmd::Cmd;
+use livemode_common::fstab::Entry;
+use livemode_common::mountinfo::Mount;
+use livemode_common::sysroot::SysRoot;
+
+use super::crypttab::{self, Key, Volume};
+use super::devices::{lsblk, Devices};
+
+const BY_ID: &str = "dev/disk/by-id";
+
+/// What is known of the source's storage.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    pub(crate) devices: Devices,
+    pub(crate) crypttab: Vec<Volume>,
+    /// Devices by the source's mount points.
+    pub(crate) mounted: BTreeMap<String, String>,
+    /// The kernel's paths of devices by other names of them: those that the fstab and the crypttab use.
+    pub(crate) links: BTreeMap<String, String>,
+    /// A name that the hardware gives a device, by the kernel's path.
+    pub(crate) by_id: BTreeMap<String, String>,
+    /// The key files of the crypttab that are there.
+    pub(crate) keys: BTreeSet<String>,
+    /// Types of the tokens of LUKS volumes, by UUID.
+    pub(crate) tokens: BTreeMap<String, Vec<String>>,
+    /// Whether this is the running system, whose devices must be there.
+    pub(crate) is_own: bool,
+}
+
+impl Sources {
+    /// Where lsblk cannot tell of devices, none are known, and nothing is said against them. `mounts` are the source's.
+    pub(crate) fn look(root: &SysRoot, fstab: &[Entry], mounts: &[Mount]) -> Result<Self> {
+        let devices = match lsblk().output() {
+            Ok((status, json, _)) if status.success() => Devices::parse(&json)?,
+            _ => Devices::default(),
+        };
+        let crypttab = fs::read_to_string(root.at("etc/crypttab")).unwrap_or_default();
+        let crypttab = crypttab::parse(&crypttab);
+        let specs = fstab.iter().map(|entry| &entry.fs_spec);
+        let specs = specs.chain(crypttab.iter().map(|volume| &volume.device));
+        let node = |path: &str| {
+            let inside = root.at(path).canonicalize();
+            let node = inside.or_else(|_| Path::new(path).canonicalize()).ok()?;
+            Some(node.display().to_string())
+        };
+        let links = specs
+            .filter(|spec| spec.starts_with("/dev/"))
+            .filter_map(|spec| Some((spec.clone(), node(spec)?)))
+            .collect();
+        let keys = crypttab.iter().filter_map(|volume| match volume.key() {
+            Key::File(file) => Some(file.to_owned()),
+            _ => None,
+        });
+        Ok(Self {
+            mounted: mounts
+                .iter()
+                .map(|mount| (mount.target.display().to_string(), mount.source.clone()))
+                .collect(),
+            links,
+            by_id: by_id(root),
+            keys: keys.filter(|file| root.at(file).is_file()).collect(),
+            tokens: tokens(&devices),
+            is_own: root.path() == Path::new("/"),
+            crypttab,
+            devices,
+        })
+    }
+
+    /// Whether anything is known at all.
+    pub(crate) fn is_known(&self) -> bool {
+        self.devices.all().next().is_some()
+    }
+
+    /// The devices that a name may mean, links followed.
+    pub(crate) fn named(&self, spec: &str) -> Vec<usize> {
+        let found = self.devices.named(spec);
+        match (found.is_empty(), self.links.get(spec)) {
+            (true, Some(node)) => self.devices.at(node).into_iter().collect(),
+            _ => found,
+        }
+    }
+
+    /// A name that only this device has, and has again after a reboot: the device mapper's, a partition's, or the
+    /// hardware's.
+    pub(crate) fn only_name(&self, index: usize) -> Option<String> {
+        let device = self.devices.get(index);
+        if device.path.starts_with("/dev/mapper/") {
+            return Some(device.path.clone());
+        }
+        let partition = self.devices.only_partition_uuid(index);
+        let partition = partition.map(|uuid| format!("/dev/disk/by-partuuid/{uuid}"));
+        partition.or_else(|| self.by_id.get(&device.path).cloned())
+    }
+
+    /// The volumes of the crypttab that are there, with the devices they lie on.
+    pub(crate) fn volumes(&self) -> Vec<(usize, &Volume)> {
+        let device = |volume: &Volume| self.named(&volume.device).first().copied();
+        let volumes = self.crypttab.iter();
+        volumes
+            .filter_map(|volume| Some((device(volume)?, volume)))
+            .collect()
+    }
+}
+
+fn by_id(root: &SysRoot) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for dir in [root.at(BY_ID), Path::new("/").join(BY_ID)] {
+        let mut links: Vec<_> = fs::read_dir(&dir).into_iter().flatten().flatten().collect();
+        links.sort_by_key(fs::DirEntry::file_name);
+        for link in links {
+            // Inside a directory a link may lead to nothing that is there.
+            let to = fs::read_link(link.path()).unwrap_or_default();
+            let node = Path::new("/dev").join(to.file_name().unwrap_or_default());
+            let name = Path::new("/").join(BY_ID).join(link.file_name());
+            names
+                .entry(node.display().to_string())
+                .or_insert_with(|| name.display().to_string());
+        }
+    }
+    names
+}
+
+/// Of a header that cannot be read nothing is known: then a passphrase is all there is.
+fn tokens(devices: &Devices) -> BTreeMap<String, Vec<String>> {
+    let volumes = devices.all().filter(|device| device.fstype == "crypto_LUKS");
+    volumes
+        .filter_map(|device| {
+            let dump = Cmd::new("cryptsetup")
+                .args(["luksDump", &device.path])
+                .read()
+                .ok()?;
+            Some((device.uuid.clone(), crypttab::tokens(&dump)))
+        })
+        .collect()
+}

@@ -1,0 +1,456 @@
+//! Source systems on storage in layers. The file systems are made here; a workshop, which is the target container booted
+//! as an ordinary system, makes the devices below them and puts them there.
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure, Context, Result};
+use livemode_common::cmd::Cmd;
+use livemode_common::contract::Manifest;
+
+use crate::binaries::workspace;
+use crate::container::Programs;
+use crate::disk::{self, Mounted};
+use crate::golden;
+use crate::testbed::{self, Suite};
+use crate::vm::{Bus, Drive, Machine, NO_NIC};
+use crate::{cache, source};
+
+/// A file system of the source.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    /// Where the source mounts it.
+    pub target: &'static str,
+    /// Type, as mkfs knows it.
+    pub fstype: &'static str,
+    /// Its UUID.
+    pub uuid: &'static str,
+    /// The device it ends up on, as lsblk names it there.
+    pub device: &'static str,
+    /// MiB.
+    pub size_mib: u64,
+    /// What the source's fstab says of it beside the device: options. A subvolume is named here.
+    pub options: &'static str,
+}
+
+/// A whole layout.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Names the fixture, tests/fixtures/storage/NAME.json.
+    pub name: &'static str,
+    /// MiB of each disk; /dev/disk/by-id/virtio-disk0 and so on in the workshop.
+    pub disks: &'static [u64],
+    /// What the disks hang on when the source boots.
+    pub bus: Bus,
+    /// Bytes of a sector.
+    pub sector: u32,
+    /// File systems, an outer one before those within it.
+    pub volumes: &'static [Volume],
+    /// What makes the devices, in the workshop's shell.
+    pub make: &'static str,
+    /// More lines for the fstab.
+    pub fstab: &'static str,
+    /// More words for the source's kernel arguments.
+    pub arguments: &'static str,
+    /// More files of the source: path, content.
+    pub files: &'static [(&'static str, &'static str)],
+    /// The section `livemode` of the configuration, YAML.
+    pub config: &'static str,
+    /// What else is done to the source before the build: with its root directory.
+    pub arrange: fn(&Path) -> Result<()>,
+    /// What is done to the disks after the build, with the paths of their files.
+    pub damage: fn(&mut Vec<PathBuf>) -> Result<()>,
+    /// The network when the source boots, as QEMU's `-nic` takes it.
+    pub nic: &'static str,
+}
+
+impl Layout {
+    /// A source on one disk that `make` arranges.
+    pub const PLAIN: Self = Self {
+        name: "",
+        disks: &[2600],
+        bus: Bus::Virtio,
+        sector: 512,
+        volumes: &[],
+        make: "",
+        fstab: "",
+        arguments: "",
+        files: &[],
+        config: "livemode: {}\n",
+        arrange: |_| Ok(()),
+        damage: |_| Ok(()),
+        nic: NO_NIC,
+    };
+
+    /// Where the fixture lies: what lsblk says in the workshop.
+    fn fixture(&self) -> PathBuf {
+        workspace().join(format!("tests/fixtures/storage/{}.json", self.name))
+    }
+}
+
+/// A built and assembled layout.
+pub struct Assembled {
+    /// What `build` wrote.
+    pub manifest: Manifest,
+    /// What `plan` shows of the storage.
+    pub storage: Vec<String>,
+    disks: Vec<Drive>,
+    dir: tempfile::TempDir,
+    nic: &'static str,
+}
+
+/// The file systems, mounted as the source has them; unmounted in reverse.
+struct Tree {
+    root: PathBuf,
+    mounted: Vec<PathBuf>,
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        for target in self.mounted.iter().rev() {
+            if let Err(error) = Cmd::new("umount").arg(target).run() {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+}
+
+impl Tree {
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    fn mount(layout: &Layout, dir: &Path) -> Result<Self> {
+        let root = dir.join("root");
+        fs::create_dir_all(&root)?;
+        let mut tree = Self {
+            root,
+            mounted: Vec::new(),
+        };
+        for (number, volume) in layout.volumes.iter().enumerate() {
+            let target = tree.at(volume.target);
+            fs::create_dir_all(&target)?;
+            let image = dir.join(format!("volume{number}"));
+            let subvolume = volume.options.split(',').find(|o| o.starts_with("subvol="));
+            let options = ["loop"]
+                .into_iter()
+                .chain(subvolume)
+                .collect::<Vec<_>>()
+                .join(",");
+            // A second subvolume is of the image of the first.
+            let image = match layout.volumes.iter().position(|other| other.uuid == volume.uuid) {
+                Some(first) if first < number => dir.join(format!("volume{first}")),
+                _ => image,
+            };
+            let mount = Cmd::new("mount").args(["-t", volume.fstype, "-o", &options]);
+            mount.arg(&image).arg(&target).run()?;
+            tree.mounted.push(target);
+        }
+        Ok(tree)
+    }
+}
+
+fn make_file_systems(layout: &Layout, dir: &Path) -> Result<()> {
+    let mut made: Vec<&str> = Vec::new();
+    for (number, volume) in layout.volumes.iter().enumerate() {
+        if made.contains(&volume.uuid) {
+            continue;
+        }
+        made.push(volume.uuid);
+        let image = dir.join(format!("volume{number}"));
+        fs::File::create(&image)?.set_len(volume.size_mib << 20)?;
+        let sector = layout.sector.to_string();
+        let mkfs = Cmd::new(format!("mkfs.{}", volume.fstype));
+        let mkfs = match volume.fstype {
+            "xfs" => mkfs
+                .args(["-q", "-m"])
+                .arg(format!("uuid={}", volume.uuid))
+                .args(["-s", &format!("size={sector}")]),
+            "btrfs" => mkfs.args(["-q", "-U", volume.uuid]),
+            "vfat" => mkfs.args(["-S", &sector, "-i", &volume.uuid.replace('-', "")]),
+            _ => mkfs.args(["-q", "-F", "-b", "4096", "-U", volume.uuid]),
+        };
+        mkfs.arg(&image).run()?;
+        let subvolumes = layout.volumes.iter().filter(|other| other.uuid == volume.uuid);
+        let subvolumes: Vec<&str> = subvolumes
+            .flat_map(|other| other.options.split(','))
+            .filter_map(|option| option.strip_prefix("subvol="))
+            .collect();
+        if !subvolumes.is_empty() {
+            let top = Mounted::new(&image)?;
+            for name in subvolumes {
+                Cmd::new("btrfs")
+                    .args(["subvolume", "create"])
+                    .arg(top.at(name))
+                    .run()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the source sees of itself, as far as `livemode-prep` asks: its mounts, and its devices by UUID.
+fn write_views(layout: &Layout, tree: &Tree) -> Result<()> {
+    let (mut mounts, by_uuid) = (String::new(), tree.at("dev/disk/by-uuid"));
+    fs::create_dir_all(tree.at("proc/self"))?;
+    fs::create_dir_all(&by_uuid)?;
+    for (number, volume) in layout.volumes.iter().enumerate() {
+        let Volume {
+            target,
+            device,
+            fstype,
+            ..
+        } = volume;
+        let subvolume = volume
+            .options
+            .split(',')
+            .find_map(|option| option.strip_prefix("subvol="));
+        let inside = subvolume.map_or("/".to_owned(), |name| format!("/{name}"));
+        mounts.push_str(&format!(
+            "{} 1 0:{number} {inside} {target} rw - {fstype} {device} rw\n",
+            30 + number
+        ));
+        let node = tree.at(device);
+        fs::create_dir_all(node.parent().context("a device without a directory")?)?;
+        fs::write(&node, "")?;
+        let link = by_uuid.join(volume.uuid);
+        if !link.is_symlink() {
+            let up = "../".repeat(2);
+            std::os::unix::fs::symlink(format!("{up}{}", device.trim_start_matches("/dev/")), link)?;
+        }
+    }
+    fs::write(tree.at("proc/self/mountinfo"), mounts)?;
+    Ok(())
+}
+
+fn write_source(layout: &Layout, tree: &Tree) -> Result<()> {
+    Cmd::new("cp")
+        .args(["-a", "--no-target-directory"])
+        .arg(testbed::source()?)
+        .arg(&tree.root)
+        .run()?;
+    let mut fstab = String::new();
+    for volume in layout.volumes {
+        let options = if volume.options.is_empty() {
+            "defaults"
+        } else {
+            volume.options
+        };
+        fstab.push_str(&format!(
+            "UUID={} {} {} {options} 0 0\n",
+            volume.uuid, volume.target, volume.fstype
+        ));
+    }
+    fs::write(tree.at("etc/fstab"), fstab + layout.fstab)?;
+    let arguments = fs::read_to_string(tree.at("etc/kernel/cmdline"))?;
+    fs::write(
+        tree.at("etc/kernel/cmdline"),
+        format!("{} {}\n", arguments.trim(), layout.arguments),
+    )?;
+    for dir in ["etc/leapp/actor_conf.d", "var/lib/leapp"] {
+        fs::create_dir_all(tree.at(dir))?;
+    }
+    fs::write(tree.at("etc/leapp/actor_conf.d/livemode.yaml"), layout.config)?;
+    for (path, content) in layout.files {
+        let at = tree.at(path);
+        fs::create_dir_all(at.parent().context("a file without a directory")?)?;
+        fs::write(&at, content)?;
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o600))?;
+    }
+    (layout.arrange)(&tree.root)
+}
+
+impl Assembled {
+    /// Builds for the layout, and puts it together.
+    ///
+    /// # Errors
+    /// When something cannot be made; when the workshop's lsblk says something else than the fixture, from which the build
+    /// was made: `LIVEMODE_BLESS=1` takes that.
+    pub fn new(layout: &Layout) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("livemode-layout-").tempdir()?;
+        make_file_systems(layout, dir.path())?;
+        if !layout.fixture().exists() {
+            // The first time: the devices alone, for the build goes by what lsblk says of them.
+            fs::write(layout.fixture(), workshop(layout, dir.path())?)?;
+        }
+        let (manifest, storage) = build(layout, dir.path())?;
+        let said = workshop(layout, dir.path())?;
+        if let Some(difference) = golden::compare(&layout.fixture(), &said)? {
+            bail!("{}: {difference}", layout.name);
+        }
+        let mut files: Vec<PathBuf> = (0..layout.disks.len())
+            .map(|n| dir.path().join(format!("disk{n}")))
+            .collect();
+        (layout.damage)(&mut files)?;
+        let disks = files.iter().enumerate().map(|(number, file)| Drive {
+            bus: layout.bus,
+            sector: layout.sector,
+            serial: format!("disk{number}"),
+            ..Drive::new(file)
+        });
+        Ok(Self {
+            manifest,
+            storage,
+            disks: disks.collect(),
+            dir,
+            nic: layout.nic,
+        })
+    }
+
+    /// Boots into the image, to the machine's end; its console.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn boot(&self) -> Result<String> {
+        self.boot_with(&self.dir.path().join("initramfs"), &self.manifest.boot.arguments)
+    }
+
+    /// The same with another initramfs and other arguments.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn boot_with(&self, initramfs: &Path, arguments: &str) -> Result<String> {
+        self.machine(initramfs, arguments, |machine| machine.run())
+    }
+
+    /// Hands out the machine.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub fn machine<T>(
+        &self,
+        initramfs: &Path,
+        arguments: &str,
+        act: impl FnOnce(Machine) -> Result<T>,
+    ) -> Result<T> {
+        act(Machine {
+            disks: &self.disks,
+            kernel: &self.dir.path().join("kernel"),
+            initramfs,
+            arguments,
+            nic: self.nic,
+        })
+    }
+}
+
+/// Runs `build` for the source on its file systems, with lsblk as the fixture has it; what it needs to boot is put beside.
+fn build(layout: &Layout, dir: &Path) -> Result<(Manifest, Vec<String>)> {
+    let tree = Tree::mount(layout, dir)?;
+    write_source(layout, &tree)?;
+    write_views(layout, &tree)?;
+    let programs = Programs::with("lsblk", &format!("cat {}", layout.fixture().display()))?;
+    let prep = || source::prep(&tree.root).env("PATH", programs.path());
+    let container = testbed::container(Suite::Bookworm)?;
+    let plan = prep()
+        .args(["plan", "--json", "--userspace"])
+        .arg(&container)
+        .read()?;
+    let plan: serde_json::Value = serde_json::from_str(&plan)?;
+    let storage = serde_json::from_value(plan["storage"].clone())?;
+    let manifest = prep()
+        .args(["build", "--json", "--userspace"])
+        .arg(&container)
+        .read()?;
+    for (from, to) in [
+        ("boot/vmlinuz-upgrade.x86_64", "kernel"),
+        ("boot/initramfs-upgrade.x86_64.img", "initramfs"),
+    ] {
+        fs::copy(tree.at(from), dir.join(to)).with_context(|| format!("copying {from}"))?;
+    }
+    // The views of the source on a directory are not of the source that boots.
+    fs::remove_dir_all(tree.at("proc/self"))?;
+    fs::remove_dir_all(tree.at("dev/disk"))?;
+    Ok((serde_json::from_str(&manifest)?, storage))
+}
+
+/// The container as a disk that boots by itself, with its `/workshop` for PID 1.
+fn workshop_disk() -> Result<PathBuf> {
+    let container = testbed::container(Suite::Bookworm)?;
+    let text = container.display().to_string();
+    let dir = cache::entry("workshop", &[&text, WORKSHOP], &[], |out| {
+        fs::create_dir_all(out)?;
+        let changed = crate::container::Changed::of(&container)?;
+        fs::write(changed.at("workshop"), WORKSHOP)?;
+        fs::set_permissions(changed.at("workshop"), fs::Permissions::from_mode(0o755))?;
+        fs::write(
+            changed.at("etc/fstab"),
+            "UUID=6c697665-6d6f-4d6f-8d6f-776f726b7368 / ext4 defaults 0 0\n",
+        )?;
+        disk::make(&out.join("disk.img"), &changed.path(), 1600)
+    })?;
+    Ok(dir.join("disk.img"))
+}
+
+/// Its last disk holds what to do.
+const WORKSHOP: &str = r#"#!/bin/bash
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs run /run
+/lib/systemd/systemd-udevd --daemon
+udevadm trigger --type=subsystems; udevadm trigger --type=devices; udevadm settle
+by=/dev/disk/by-id/virtio
+put() { dd if=$by-$1 of="$2" bs=1M conv=sparse,notrunc status=none; }
+end() { sync; echo o >/proc/sysrq-trigger; sleep 60; }
+trap 'echo "workshop: failed: $BASH_COMMAND"; end' ERR
+set -eE
+tr -d '\0' <$by-job >/run/job
+source /run/job
+udevadm settle
+sync
+echo
+echo "workshop: begin"
+lsblk --json --paths --output NAME,KNAME,TYPE,FSTYPE,UUID,LABEL,PARTUUID,PARTLABEL,TRAN "${disks[@]}"
+echo "workshop: end"
+end
+"#;
+
+/// Makes the devices of a layout on its disks and puts the file systems there; what lsblk says then.
+fn workshop(layout: &Layout, dir: &Path) -> Result<String> {
+    let root = dir.join("workshop.img");
+    disk::copy(&workshop_disk()?, &root)?;
+    let mut drives = vec![Drive::new(&root)];
+    let mut add = |file: PathBuf, serial: String, sector: u32| {
+        drives.push(Drive {
+            serial,
+            sector,
+            ..Drive::new(file)
+        });
+    };
+    for (number, mib) in layout.disks.iter().enumerate() {
+        let file = dir.join(format!("disk{number}"));
+        fs::File::create(&file)?.set_len(mib << 20)?;
+        add(file, format!("disk{number}"), layout.sector);
+    }
+    for number in 0..layout.volumes.len() {
+        let file = dir.join(format!("volume{number}"));
+        if file.exists() {
+            add(file, format!("volume{number}"), 512);
+        }
+    }
+    let disks: Vec<String> = (0..layout.disks.len()).map(|n| format!("$by-disk{n}")).collect();
+    let job = dir.join("job");
+    let text = format!("disks=({})\n{}\n", disks.join(" "), layout.make);
+    fs::write(&job, &text)?;
+    fs::File::options().write(true).open(&job)?.set_len(1 << 20)?;
+    add(job, "job".into(), 512);
+
+    let source = testbed::source()?;
+    let machine = Machine {
+        disks: &drives,
+        kernel: &testbed::source_kernel(&source)?,
+        initramfs: &source.join("boot/initrd.img-source"),
+        arguments: "root=/dev/vda rw console=ttyS0 mitigations=off panic=5 quiet init=/workshop",
+        nic: NO_NIC,
+    };
+    let console = machine.run()?;
+    let said = console
+        .split_once("workshop: begin")
+        .and_then(|(_, rest)| rest.split_once("workshop: end"))
+        .with_context(|| format!("{}: the workshop failed: {console}", layout.name))?
+        .0;
+    let json: String = said
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect();
+    ensure!(json.trim().starts_with('{'), "{}: {console}", layout.name);
+    Ok(format!("{}\n", json.trim()))
+}
