@@ -1,4 +1,4 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs strace zstd binutils python3-venv \
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools fdisk strace zstd binutils python3-venv \
 	btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
 CARGO = cargo
 DESTDIR =
@@ -32,7 +32,7 @@ check: build rpm
 # The same with the boots that take long.
 check-all: build
 	$(MAKE) check
-	$(CARGO) test -p livemode-tests --features all --test power_cuts --test options
+	$(CARGO) test -p livemode-tests --features all --test power_cuts --test options --test storage -- --nocapture
 
 # Side by side with what users would use instead; writes target/bench.json.
 bench: build

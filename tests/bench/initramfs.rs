@@ -4,29 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
+use livemode_tests::baseline;
 use livemode_tests::binaries::{binary, workspace};
-use livemode_tests::container::Changed;
 
 use crate::row::{cpu_s, Row};
-use crate::subject::{inside, Subject};
-
-const MODULES: &str = "usr/lib/dracut/modules.d";
-/// upgrade_initramfs_generator of leapp-repository, for LiveMode.
-const UPSTREAM: [&str; 13] = [
-    "--verbose",
-    "--compress",
-    "xz",
-    "--no-hostonly",
-    "--no-hostonly-default-device",
-    "-o",
-    "plymouth dash resume ifcfg earlykdump",
-    "--lvmconf",
-    "--mdadmconf",
-    "--add",
-    "livenet",
-    "--add",
-    "dmsquash-live",
-];
+use crate::subject::Subject;
 
 /// Two finished ones.
 pub(crate) struct Both {
@@ -43,8 +25,8 @@ struct Made {
 pub(crate) fn make_both(subject: &Subject) -> Result<Both> {
     let container = subject.copy()?;
     let tree = workspace();
-    copy_module(&tree.join("tests/bench/95benchwatch"), &container)?;
-    copy_module(&tree.join("livemode-boot/dracut/90livemode"), &container)?;
+    baseline::add_watcher(&container)?;
+    baseline::add_module(&tree.join("livemode-boot/dracut/90livemode"), &container)?;
     let libexec = container.at("usr/libexec/livemode");
     fs::create_dir_all(&libexec)?;
     fs::copy(binary("livemode-boot"), libexec.join("livemode-boot"))?;
@@ -53,11 +35,11 @@ pub(crate) fn make_both(subject: &Subject) -> Result<Both> {
     let make = |name: &str, call: Cmd| -> Result<Made> {
         // The last --add of both: says in both when the root is mounted.
         let output = format!("/var/tmp/{name}");
-        let call = call.args(["--add", "benchwatch", &output]);
+        let call = call.args(["--add", baseline::WATCHER, &output]);
         eprintln!("{call}");
         let cpu_s = cpu_s(&call)?;
         fs::copy(container.at(&output[1..]), dir.path().join(name)).context("copying the initramfs")?;
-        let list = inside(&container, "lsinitrd").arg(&output).read()?;
+        let list = container.inside("lsinitrd").arg(&output).read()?;
         let is_driver = |line: &&str| {
             let name = line.split_whitespace().last().unwrap_or_default();
             [".ko", ".ko.xz", ".ko.zst"].iter().any(|end| name.ends_with(end))
@@ -69,21 +51,14 @@ pub(crate) fn make_both(subject: &Subject) -> Result<Both> {
     };
     let mut arguments = subject.arguments_of("dracut")?;
     arguments.pop().context("no output of dracut in the plan")?;
-    let ours = make("ours", inside(&container, "dracut").args(arguments))?;
+    let ours = make("ours", container.inside("dracut").args(arguments))?;
     let upstream =
-        inside(&container, "dracut")
-            .args(UPSTREAM)
+        container
+            .inside("dracut")
+            .args(baseline::UPSTREAM)
             .args(["--kver", subject.kernel_version(), "-f"]);
     let theirs = make("theirs", upstream)?;
     Ok(Both { dir, ours, theirs })
-}
-
-fn copy_module(from: &Path, container: &Changed) -> Result<()> {
-    Cmd::new("cp")
-        .arg("-r")
-        .arg(from)
-        .arg(container.at(MODULES))
-        .run()
 }
 
 impl Both {

@@ -2,7 +2,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use livemode_common::cmd::Cmd;
 use livemode_tests::container::Changed;
 use livemode_tests::source::SourceDisk;
 use livemode_tests::testbed::{self, Suite};
@@ -47,16 +46,4 @@ impl Subject {
         });
         words.with_context(|| format!("no {program} in the plan"))
     }
-}
-
-/// A program of a container, with what dracut needs below /dev, /proc and /sys.
-pub(crate) fn inside(container: &Changed, program: &str) -> Cmd {
-    let enter = "for d in dev sys; do mount --rbind /$d \"$0/$d\" || exit; done; exec chroot \"$0\" \"$@\"";
-    Cmd::new("unshare")
-        .args(["--mount", "--pid", "--fork", "--kill-child"])
-        .arg(format!("--mount-proc={}", container.at("proc").display()))
-        .args(["sh", "-c", enter])
-        .arg(container.path())
-        .arg(program)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 }

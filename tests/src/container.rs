@@ -40,6 +40,19 @@ impl Changed {
         self.dir.path().join("root")
     }
 
+    /// A program of it, with what dracut needs below /dev, /proc and /sys.
+    pub fn inside(&self, program: &str) -> Cmd {
+        let enter =
+            "for d in dev sys; do mount --rbind /$d \"$0/$d\" || exit; done; exec chroot \"$0\" \"$@\"";
+        Cmd::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child"])
+            .arg(format!("--mount-proc={}", self.at("proc").display()))
+            .args(["sh", "-c", enter])
+            .arg(self.path())
+            .arg(program)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    }
+
     /// A path in it.
     pub fn at(&self, path: &str) -> PathBuf {
         self.path().join(path)

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure, Context, Result};
 use livemode_common::cmd::Cmd;
+use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::Manifest;
 
+use crate::baseline;
 use crate::binaries::workspace;
 use crate::container::Programs;
 use crate::disk::{self, Mounted};
@@ -302,15 +304,47 @@ impl Assembled {
     /// # Errors
     /// As [`Machine::run`].
     pub fn boot(&self) -> Result<String> {
-        self.boot_with(&self.dir.path().join("initramfs"), &self.manifest.boot.arguments)
+        let initramfs = self.dir.path().join("initramfs");
+        self.machine(&initramfs, &self.manifest.boot.arguments, |machine| machine.run())
     }
 
-    /// The same with another initramfs and other arguments.
+    /// The file of a disk.
+    pub fn disk(&self, number: usize) -> &Path {
+        &self.disks[number].file
+    }
+
+    /// Whether stock dmsquash-live finds the image there and mounts it as root, with the arguments that leapp's own code
+    /// gives it: the source's without rd.lvm.lv, the file system's UUID, and the directory as the source sees it.
     ///
     /// # Errors
-    /// As [`Machine::run`].
-    pub fn boot_with(&self, initramfs: &Path, arguments: &str) -> Result<String> {
-        self.machine(initramfs, arguments, |machine| machine.run())
+    /// When the machine cannot be started.
+    pub fn does_stock_boot(&self) -> Result<bool> {
+        let image = Path::new(&self.manifest.image.path);
+        let arguments = Cmdline::parse(&self.manifest.boot.arguments);
+        let uuid = arguments
+            .last("root")
+            .and_then(|root| root.split_once("UUID="))
+            .map_or("none", |(_, uuid)| uuid);
+        let source = Cmdline::parse(&self.manifest.source_arguments);
+        let kept = source
+            .0
+            .iter()
+            .filter(|word| !["root", "ro", "quiet", "rd.lvm.lv"].contains(&word.key.as_str()));
+        let kept: Vec<String> = kept.map(ToString::to_string).collect();
+        let line = format!(
+            "rd.live.image root=live:UUID={uuid} rd.live.dir={} rd.live.squashimg={} rw enforcing=0 rd.shell=0 \
+             rd.emergency=poweroff rd.retry=60 {}",
+            image.parent().unwrap_or(Path::new("/")).display(),
+            image.file_name().unwrap_or_default().to_string_lossy(),
+            kept.join(" ")
+        );
+        let initramfs = baseline::initramfs()?;
+        let seen = self.machine(&initramfs, &line, |machine| {
+            let mut running = machine.start()?;
+            let found = running.expect_after("bench: root ", "\n").is_ok();
+            Ok(found)
+        })?;
+        Ok(seen)
     }
 
     /// Hands out the machine.
@@ -400,6 +434,7 @@ echo
 echo "workshop: begin"
 lsblk --json --paths --output NAME,KNAME,TYPE,FSTYPE,UUID,LABEL,PARTUUID,PARTLABEL,TRAN "${disks[@]}"
 echo "workshop: end"
+if declare -F finish >/dev/null; then finish; fi
 end
 "#;
 
