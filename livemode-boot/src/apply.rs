@@ -126,11 +126,28 @@ fn obtain(plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
 }
 
 fn from_disk(disk: &Disk, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
-    let mut mounts = MountStack::default();
     let device = device::wait(disk)?;
     clock.done("wait for the device");
+    let mut faults = Vec::new();
+    for device in device::with_the_same_name(disk, device) {
+        if let Some(fault) = faults.last() {
+            let next = device.display();
+            say(
+                Level::Warning,
+                &format!("{fault}; {next} has that name too, looking there"),
+            );
+        }
+        match from_device(&device, disk, plan, clock) {
+            Ok(image) => return Ok(image),
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    bail!("{}", faults.join("; and "))
+}
 
-    device::mount(&device, &disk.mount, &mut mounts)?;
+fn from_device(device: &Path, disk: &Disk, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
+    let mut mounts = MountStack::default();
+    device::mount(device, &disk.mount, &mut mounts)?;
     clock.done("mount the device");
 
     let (file, size) = device::open_image(disk, plan.size_bytes)?;

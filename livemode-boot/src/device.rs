@@ -11,6 +11,9 @@ use crate::console::{say, Level};
 use crate::plan::Disk;
 
 const POLL: Duration = Duration::from_millis(100);
+const BLOCK_DEVICES: &str = "/sys/class/block";
+/// A file for each device, by its numbers: not documented, and the same since systemd 205.
+const UDEV_DATABASE: &str = "/run/udev/data";
 /// Time for the block layer to show a device whose link udev has just made.
 const MOUNT_TRIES: u32 = 3;
 
@@ -33,6 +36,36 @@ pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {
     device
         .canonicalize()
         .with_context(|| format!("following {}", device.display()))
+}
+
+/// The device, and all others with a file system of the same UUID: MD members, paths of multipath and snapshots of LVM
+/// show that of the layer above them, and a copied disk has it too. What others stand on comes last.
+pub(crate) fn with_the_same_name(disk: &Disk, device: PathBuf) -> Vec<PathBuf> {
+    let mut all = vec![device];
+    if let Some(uuid) = disk.reference.strip_prefix("UUID=") {
+        for entry in fs::read_dir(BLOCK_DEVICES).into_iter().flatten().flatten() {
+            let node = Path::new("/dev").join(entry.file_name());
+            let number = fs::read_to_string(entry.path().join("dev")).unwrap_or_default();
+            let known = fs::read_to_string(format!("{UDEV_DATABASE}/b{}", number.trim())).unwrap_or_default();
+            if is_file_system(&known, uuid) && !all.contains(&node) && is_block_device(&node) {
+                all.push(node);
+            }
+        }
+    }
+    all.sort_by_key(|node| is_below_another(node));
+    all
+}
+
+/// Whether udev's record of a device (udev(7), `E:KEY=VALUE`) says that it holds the file system with this UUID.
+fn is_file_system(record: &str, uuid: &str) -> bool {
+    let says = |text: &str| record.lines().any(|line| line == text);
+    says(&format!("E:ID_FS_UUID={uuid}")) && says("E:ID_FS_USAGE=filesystem")
+}
+
+fn is_below_another(node: &Path) -> bool {
+    let name = node.file_name().unwrap_or_default();
+    fs::read_dir(Path::new(BLOCK_DEVICES).join(name).join("holders"))
+        .is_ok_and(|mut holders| holders.next().is_some())
 }
 
 /// Read-write, for the live system mounts the same superblock again, as part of the source system.
@@ -132,6 +165,15 @@ fn is_errno(error: &anyhow::Error, errno: nix::errno::Errno) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_of_an_array_is_no_file_system() {
+        // Of udev 252, shortened.
+        let record = "S:disk/by-uuid/6c69\nI:1\nE:ID_FS_UUID=6c69\nE:ID_FS_TYPE=ext4\nE:ID_FS_USAGE=filesystem\nG:systemd\n";
+        assert!(is_file_system(record, "6c69"));
+        assert!(!is_file_system(record, "6c6"));
+        assert!(!is_file_system(&record.replace("=filesystem", "=raid"), "6c69"));
+    }
 
     #[test]
     fn block_file_systems_are_tried_in_order_without_virtual_ones() {

@@ -1,10 +1,13 @@
 //! What the upgrade depends on: the boot line, what was built, what was booted, what is mounted.
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::cmdline::Cmdline;
 use livemode_common::container::ContainerDir;
-use livemode_common::contract::{karg, BootRecord, Manifest, BOOT_RECORD};
+use livemode_common::contract::{
+    karg, BootRecord, Manifest, BOOT_RECORD, MANIFEST, MANIFEST_FILE, RUN_DEVICE,
+};
 use livemode_common::journal::Journal;
 use livemode_common::sysroot::SysRoot;
 use livemode_common::{fstab, mountinfo};
@@ -18,6 +21,8 @@ pub(crate) struct Facts {
     pub(crate) booted_sha256: Option<String>,
     /// Mount points that the source requires and that are not there.
     pub(crate) not_mounted: Vec<PathBuf>,
+    /// Whether the source is another system than the one whose records lie beside the image: a copy of its disk.
+    pub(crate) is_a_copy: bool,
 }
 
 impl Facts {
@@ -31,7 +36,12 @@ impl Facts {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(e).with_context(|| format!("reading {BOOT_RECORD}")),
         };
+        let records = line
+            .last(karg::STATE_DIR)
+            .map(|dir| Path::new(RUN_DEVICE).join(dir.trim_start_matches('/')));
         Ok(Self {
+            is_a_copy: records
+                .is_some_and(|records| !is_same_file(&records.join(MANIFEST_FILE), &source.at(MANIFEST))),
             trace: line
                 .last(karg::STRACE)
                 .filter(|path| !path.is_empty())
@@ -44,6 +54,16 @@ impl Facts {
                 &read(Path::new("/proc/self/mountinfo"))?,
             )?,
         })
+    }
+}
+
+/// Whether both are there and one file: on one file system that is mounted twice.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+    match (identity(one), identity(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        // Nothing to tell them apart by: an image that was fetched, a source without records.
+        _ => true,
     }
 }
 
@@ -63,6 +83,18 @@ fn not_mounted(fstab: &str, mounts: &str) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_the_records_is_not_the_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("a"), "{}").unwrap();
+        std::fs::write(path("copy"), "{}").unwrap();
+        std::fs::hard_link(path("a"), path("same")).unwrap();
+        assert!(is_same_file(&path("a"), &path("same")));
+        assert!(!is_same_file(&path("a"), &path("copy")));
+        assert!(is_same_file(&path("a"), &path("gone")));
+    }
 
     #[test]
     fn only_required_mounts_are_missed() {

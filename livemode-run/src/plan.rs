@@ -82,6 +82,7 @@ mod tests {
             manifest: None,
             booted_sha256: None,
             not_mounted: Vec::new(),
+            is_a_copy: false,
         };
         let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &facts);
         let words = plan.words();

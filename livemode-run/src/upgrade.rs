@@ -49,6 +49,13 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
             source.path().display()
         )));
     }
+    if facts.is_a_copy {
+        return Err(precondition(format!(
+            "the system at {} is a copy of the one that the image lies on: two disks have its UUID; detach the copy, reboot, \
+             and start the upgrade again",
+            source.path().display()
+        )));
+    }
     let mut output = Output::open(source)?;
     let attempt = match journal.state()? {
         Some(state) if state.state == Phase::Succeeded => {
