@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use livemode_common::cmd::Cmd;
+use livemode_tests::binaries::workspace;
 use livemode_tests::container::{Changed, Programs};
 use livemode_tests::source::{differences, listing, SourceDisk};
 use livemode_tests::testbed::{self, Suite};
@@ -138,6 +139,40 @@ fn root_a_read_only_boot_is_refused() {
         &source,
         &container(),
         &format!("/boot {} is mounted read-only; remount it rw", boot.display()),
+    );
+}
+
+/// It would wait for a keyboard. The machine sees itself: /var is on the volume, as lsblk tells.
+#[test]
+fn root_a_volume_that_only_a_passphrase_opens_is_refused() {
+    let source = SourceDisk::bare().unwrap();
+    let lsblk = workspace().join("tests/fixtures/storage/luks.json");
+    let programs = Programs::with("lsblk", &format!("cat {}", lsblk.display())).unwrap();
+    fs::create_dir_all(source.at("proc/self")).unwrap();
+    let mounts = "30 1 0:1 / / rw - ext4 /dev/vdb1 rw\n31 30 0:2 / /var rw - ext4 /dev/mapper/var rw\n";
+    fs::write(source.at("proc/self/mountinfo"), mounts).unwrap();
+    fs::create_dir_all(source.at("dev/disk/by-uuid")).unwrap();
+    fs::create_dir_all(source.at("dev/mapper")).unwrap();
+    fs::write(source.at("dev/mapper/var"), "").unwrap();
+    symlink("../../mapper/var", source.at("dev/disk/by-uuid/6c69-02")).unwrap();
+    fs::write(
+        source.at("etc/fstab"),
+        source.read("etc/fstab") + "/dev/mapper/var /var ext4 defaults 0 2\n",
+    )
+    .unwrap();
+    let refused_with = |crypttab: &str, message: &str| {
+        fs::write(source.at("etc/crypttab"), crypttab).unwrap();
+        let prep = source.prep().env("PATH", programs.path());
+        refused_by(&source, &prep, &container(), 4, message);
+    };
+    let uuid = "6c697665-6d6f-4d6f-8d6f-00000000000a";
+    refused_with(
+        &format!("var UUID={uuid} none luks\n"),
+        "is opened by a passphrase only, for which the live system would wait at a keyboard; add a key file to /etc/crypttab",
+    );
+    refused_with(
+        &format!("var UUID={uuid} /etc/keys/gone.key luks\n"),
+        "is opened by /etc/keys/gone.key (/etc/crypttab), which is not there",
     );
 }
 

@@ -93,7 +93,7 @@ impl Facts {
         };
         let table = MountTable::read(root)?;
         Ok(Self {
-            storage: Sources::look(root, &fstab, &table.of_the_source())?,
+            storage: Sources::look(root, &fstab, &table.of_the_source(), table.is_own)?,
             fstab,
             fips: arguments.last("fips").is_some_and(|v| v != "0")
                 || fips_enabled.is_ok_and(|t| t.trim() == "1"),

@@ -34,10 +34,11 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Where lsblk cannot tell of devices, none are known, and nothing is said against them. `mounts` are the source's.
-    pub(crate) fn look(root: &SysRoot, fstab: &[Entry], mounts: &[Mount]) -> Result<Self> {
-        let devices = match lsblk().output() {
-            Ok((status, json, _)) if status.success() => Devices::parse(&json)?,
+    /// Where lsblk cannot tell of devices, or would tell of another system's, none are known, and nothing is said against
+    /// them. `mounts` are the source's, `own_view` is whether it sees itself: not so in a directory without its /proc.
+    pub(crate) fn look(root: &SysRoot, fstab: &[Entry], mounts: &[Mount], own_view: bool) -> Result<Self> {
+        let devices = match own_view.then(|| lsblk().output()) {
+            Some(Ok((status, json, _))) if status.success() => Devices::parse(&json)?,
             _ => Devices::default(),
         };
         let crypttab = fs::read_to_string(root.at("etc/crypttab")).unwrap_or_default();

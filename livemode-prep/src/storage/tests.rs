@@ -1,1 +1,248 @@
+//! The model of whole layouts; what lsblk says is of machines that have them (tests/storage.rs boots them).
+use super::devices::Devices;
+use super::sources::Sources;
+use super::*;
+use livemode_common::fstab;
 
+const ROOT: &str = "6c697665-6d6f-4d6f-8d6f-000000000001";
+const VAR: &str = "6c697665-6d6f-4d6f-8d6f-000000000002";
+const LUKS: &str = "6c697665-6d6f-4d6f-8d6f-00000000000a";
+
+fn sources(lsblk: &str, crypttab: &str) -> Sources {
+    Sources {
+        devices: Devices::parse(lsblk).unwrap(),
+        crypttab: crypttab::parse(crypttab),
+        keys: BTreeSet::from(["/etc/keys/var.key".to_owned()]),
+        ..Sources::default()
+    }
+}
+
+fn model(fstab: &str, sources: &Sources, image: (&str, &str), arguments: &str) -> Storage {
+    let setting = Setting {
+        image_source: image.0,
+        image_uuid: Some(image.1),
+        has_network: false,
+        arguments: &Cmdline::parse(arguments),
+        knows: &|fstype| fstype != "reiserfs",
+    };
+    Storage::model(&fstab::parse(fstab).unwrap(), sources, &setting)
+}
+
+fn words(needs: &Needs) -> Vec<String> {
+    needs.arguments().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn volumes_on_a_mirror_need_both_layers_and_are_drawn_down_to_the_disks() {
+    let sources = sources(include_str!("../../../tests/fixtures/storage/md-lvm.json"), "");
+    let storage = model(
+        &format!("UUID={ROOT} / ext4 defaults 0 1\n"),
+        &sources,
+        ("/dev/mapper/vg1-root", ROOT),
+        "",
+    );
+    assert_eq!(
+        (storage.faults.as_slice(), storage.warnings.as_slice()),
+        (&[][..], &[][..])
+    );
+    assert_eq!(
+        words(&storage.image),
+        ["rd.md.uuid=6c697665:6d6f4d6f:8d6f0000:00000010", "rd.lvm.vg=vg1"]
+    );
+    assert_eq!(storage.packages(), BTreeSet::from(["lvm2", "mdadm"]));
+    assert_eq!(
+        storage.describe(),
+        [
+            "/  UUID=6c697665-6d6f-4d6f-8d6f-000000000001  ext4  required",
+            "  /dev/mapper/vg1-root  lvm  ext4",
+            "    /dev/md0  raid1  LVM2_member",
+            "      /dev/vdb1  part  linux_raid_member",
+            "        /dev/vdb  disk",
+            "      /dev/vdc1  part  linux_raid_member",
+            "        /dev/vdc  disk",
+            "the image  UUID=6c697665-6d6f-4d6f-8d6f-000000000001  rd.md.uuid=6c697665:6d6f4d6f:8d6f0000:00000010 rd.lvm.vg=vg1",
+        ]
+    );
+}
+
+#[test]
+fn only_what_the_image_stands_on_is_brought_up_early() {
+    let sources = sources(include_str!("../../../tests/fixtures/storage/lvm.json"), "");
+    let fstab = format!("/dev/vg1/root / ext4 defaults 0 1\nUUID={VAR} /var ext4 defaults 0 2\n/dev/vg2/usr /usr ext4 defaults 0 2\n");
+    let storage = model(&fstab, &sources, ("/dev/mapper/vg2-var", VAR), "");
+    assert_eq!(words(&storage.image), ["rd.lvm.vg=vg2"]);
+    assert_eq!(words(&storage.source), ["rd.lvm.vg=vg1", "rd.lvm.vg=vg2"]);
+    assert!(
+        storage.mounts.iter().all(|mount| mount.device.is_some()),
+        "{:?}",
+        storage.mounts
+    );
+}
+
+#[test]
+fn an_encrypted_volume_opens_by_its_key_file_or_is_refused() {
+    let lsblk = include_str!("../../../tests/fixtures/storage/luks.json");
+    let of = |crypttab: &str, options: &str, tokens: &[&str]| {
+        let mut sources = sources(lsblk, crypttab);
+        sources
+            .tokens
+            .insert(LUKS.into(), tokens.iter().map(|t| (*t).to_owned()).collect());
+        let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\n/dev/mapper/var /var ext4 {options} 0 2\n");
+        model(&fstab, &sources, ("/dev/vdb1", ROOT), "")
+    };
+    let good = of(
+        &format!("var UUID={LUKS} /etc/keys/var.key luks\n"),
+        "defaults",
+        &[],
+    );
+    assert_eq!(good.faults, [""; 0]);
+    assert_eq!(good.live_volumes.len(), 1);
+    assert_eq!(good.early_volumes, [], "the image does not lie there");
+
+    let typed = of(&format!("var UUID={LUKS} none luks\n"), "defaults", &[]);
+    assert_eq!(
+        typed.faults,
+        [format!(
+            "/var: /dev/mapper/var (LUKS {LUKS}) is opened by a passphrase only, for which the live system would wait at a \
+             keyboard; add a key file to /etc/crypttab (cryptsetup luksAddKey), or bind it to the TPM (systemd-cryptenroll) \
+             or to clevis"
+        )]
+    );
+    let without = of("", "nofail", &[]);
+    assert_eq!((without.faults.len(), without.mounts.len()), (0, 1));
+    assert!(
+        without.warnings[0].ends_with("the live system goes without it"),
+        "{:?}",
+        without.warnings
+    );
+
+    let gone = of(
+        &format!("var UUID={LUKS} /etc/keys/other.key luks\n"),
+        "defaults",
+        &[],
+    );
+    assert_eq!(
+        gone.faults,
+        ["/var: /dev/mapper/var is opened by /etc/keys/other.key (/etc/crypttab), which is not there"]
+    );
+
+    let bound = of(&format!("var UUID={LUKS} none luks\n"), "defaults", &["clevis"]);
+    assert_eq!(bound.faults, [""; 0]);
+    assert!(
+        bound.warnings[0].contains("by its token (clevis), which was not tested"),
+        "{:?}",
+        bound.warnings
+    );
+}
+
+#[test]
+fn the_key_of_the_images_volume_goes_into_the_initramfs_and_that_is_said() {
+    let sources = sources(
+        include_str!("../../../tests/fixtures/storage/luks.json"),
+        &format!("var UUID={LUKS} /etc/keys/var.key luks\n"),
+    );
+    let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\nUUID={VAR} /var ext4 defaults 0 2\n");
+    let storage = model(&fstab, &sources, ("/dev/mapper/var", VAR), "");
+    assert_eq!(words(&storage.image), [format!("rd.luks.uuid={LUKS}")]);
+    assert_eq!(storage.early_volumes.len(), 1);
+    assert!(
+        storage.warnings[0].contains("whoever reads /boot can read it"),
+        "{:?}",
+        storage.warnings
+    );
+}
+
+#[test]
+fn of_two_disks_with_one_uuid_the_mounted_one_is_taken_by_a_name_of_its_own() {
+    let disk = |name: &str, partuuid: &str| {
+        format!(
+            r#"{{"name": "{name}", "kname": "{name}", "type": "part", "fstype": "xfs", "uuid": "{ROOT}", "partuuid": {partuuid}}}"#
+        )
+    };
+    let listing = |first: &str, second: &str| {
+        format!(
+            r#"{{"blockdevices": [{}, {}]}}"#,
+            disk("/dev/sda1", first),
+            disk("/dev/sdb1", second)
+        )
+    };
+    let fstab = format!("UUID={ROOT} / xfs defaults 0 1\n");
+    let of = |lsblk: &str, by_id: &[(&str, &str)], is_mounted: bool| {
+        let mut sources = sources(lsblk, "");
+        let pairs = by_id
+            .iter()
+            .map(|(node, link)| ((*node).to_owned(), (*link).to_owned()));
+        sources.by_id = pairs.collect();
+        if is_mounted {
+            sources.mounted.insert("/".into(), "/dev/sdb1".into());
+        }
+        model(&fstab, &sources, ("/dev/sdb1", ROOT), "")
+    };
+    let by_partition = of(&listing("\"1-1\"", "\"2-2\""), &[], true);
+    assert_eq!(by_partition.mounts[0].spec, "/dev/disk/by-partuuid/2-2");
+    assert_eq!(
+        by_partition.image_reference.as_deref(),
+        Some("/dev/disk/by-partuuid/2-2")
+    );
+
+    // A copy of the whole disk has the same PARTUUID.
+    let copied = listing("\"1-1\"", "\"1-1\"");
+    let by_hardware = of(&copied, &[("/dev/sdb1", "/dev/disk/by-id/wwn-0x5-part1")], true);
+    assert_eq!(by_hardware.mounts[0].spec, "/dev/disk/by-id/wwn-0x5-part1");
+    assert_eq!(
+        by_hardware.image_reference.as_deref(),
+        Some("/dev/disk/by-id/wwn-0x5-part1")
+    );
+
+    let not_to_tell = of(&copied, &[], true);
+    assert!(
+        not_to_tell.faults[0].contains("nothing else tells it apart"),
+        "{:?}",
+        not_to_tell.faults
+    );
+    let not_mounted = of(&copied, &[], false);
+    assert!(
+        not_mounted.faults[0].starts_with("/: /dev/sda1, /dev/sdb1 all answer to UUID="),
+        "{:?}",
+        not_mounted.faults
+    );
+}
+
+#[test]
+fn what_cannot_be_mounted_is_refused_or_left_out() {
+    let fstab = "/dev/vda1 / ext4 defaults 0 1\n/dev/vda2 /old reiserfs defaults 0 0\n/dev/vda3 /older reiserfs nofail 0 0\n\
+                 host:/e /nfs nfs defaults 0 0\nhost:/f /maybe nfs4 nofail 0 0\nme@host:/ /far fuse.sshfs nofail 0 0\n";
+    let storage = model(fstab, &Sources::default(), ("/dev/vda1", ROOT), "");
+    assert_eq!(
+        storage.faults,
+        [
+            "/old: the target's kernel has no reiserfs; unmount it and take its line out of /etc/fstab, or add nofail",
+            "/nfs: host:/e needs the network in the live system; set setup_network_manager: true",
+        ]
+    );
+    let left: Vec<&str> = storage
+        .mounts
+        .iter()
+        .map(|mount| mount.entry.fs_file.as_str())
+        .collect();
+    assert_eq!(left, ["/", "/nfs", "/maybe"]);
+    assert_eq!(storage.warnings.len(), 3, "{:?}", storage.warnings);
+    assert_eq!(storage.packages(), BTreeSet::from(["nfs-utils"]));
+}
+
+#[test]
+fn a_required_device_that_is_gone_is_refused_on_the_system_itself() {
+    let mut sources = sources(include_str!("../../../tests/fixtures/storage/btrfs.json"), "");
+    let fstab = format!("UUID={ROOT} / btrfs subvol=root 0 0\nUUID=gone /data ext4 defaults 0 0\n");
+    let elsewhere = model(&fstab, &sources, ("/dev/vdb1", ROOT), "");
+    assert_eq!(
+        (elsewhere.faults.len(), elsewhere.warnings.as_slice()),
+        (0, &["/data: UUID=gone is not there now".to_owned()][..])
+    );
+    sources.is_own = true;
+    let itself = model(&fstab, &sources, ("/dev/vdb1", ROOT), "");
+    assert_eq!(
+        itself.faults,
+        ["/data: UUID=gone is not there now; mend its line in /etc/fstab, or add nofail"]
+    );
+}
