@@ -1,5 +1,7 @@
 PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools fdisk strace zstd binutils python3-venv \
 	btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
+# Servers for the storage by network of check-all.
+SERVERS = tgt nfs-ganesha nfs-ganesha-vfs
 CARGO = cargo
 DESTDIR =
 PREFIX = /usr
@@ -31,6 +33,7 @@ check: build rpm
 
 # The same with the boots that take long.
 check-all: build
+	dpkg -s $(SERVERS) >/dev/null 2>&1 || RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SERVERS)
 	$(MAKE) check
 	$(CARGO) test -p livemode-tests --features all --test power_cuts --test options --test storage -- --nocapture
 

@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::disk::Mounted;
-use livemode_tests::server::{Manner, Server};
+use livemode_tests::server::{free_port, Manner, Process, Server};
 
 /// A small image of random bytes (which do not compress), and where it lies.
 struct Image {
@@ -82,26 +81,8 @@ impl Image {
     }
 }
 
-/// A server in a process of its own; ended when dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn http(server: &Server) -> String {
     format!("http://127.0.0.1:{}/live.img", server.port())
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 #[test]

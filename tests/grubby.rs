@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
-use livemode_tests::source::{differences, remove, wait_for, SourceDisk, OLD_KERNEL as OLD, WORK};
+use livemode_tests::source::{
+    differences, remove, sorted_words, wait_for, SourceDisk, OLD_KERNEL as OLD, WORK,
+};
 use livemode_tests::testbed::{self, Suite};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 
 const NOTHING: [String; 0] = [];
 const KERNEL: &str = "/boot/vmlinuz-upgrade.x86_64";
-const ENTRY: &str = "boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf";
 
 fn container() -> PathBuf {
     testbed::container(Suite::Bookworm).unwrap()
@@ -80,24 +81,15 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
         let manifest = source.manifest();
         assert_eq!(manifest.boot.loader, "grubby");
         assert_eq!(manifest.boot.former_default.as_deref(), Some(OLD));
-        let entry = source.read(ENTRY);
-        let options = entry
-            .lines()
-            .find_map(|line| line.strip_prefix("options "))
-            .unwrap();
-        let sorted = |line: &str| {
-            let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            words.sort();
-            words
-        };
         assert_eq!(
-            sorted(options),
-            sorted(&manifest.boot.arguments),
+            source.entry_words(),
+            sorted_words(&manifest.boot.arguments),
             "repeats and all, and nothing more"
         );
+        let arguments = &manifest.boot.arguments;
         assert!(
-            options.contains("nameserver=10.0.0.1 nameserver=10.0.0.2"),
-            "{options}"
+            arguments.contains("nameserver=10.0.0.1 nameserver=10.0.0.2"),
+            "{arguments}"
         );
         assert_eq!(source.default_kernel(), KERNEL);
     }

@@ -13,7 +13,7 @@ use livemode_common::contract::{BootEntry, STATE};
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::container::{Changed, Programs};
 use livemode_tests::golden;
-use livemode_tests::source::{differences, listing, SourceDisk, OLD_KERNEL};
+use livemode_tests::source::{differences, listing, sorted_words, SourceDisk, ENTRY, OLD_KERNEL};
 use livemode_tests::testbed::{self, Suite};
 use livemode_tests::vm::{Drive, Machine, NO_NIC};
 use serde_json::{json, Value};
@@ -238,9 +238,7 @@ fn root_without_the_flag_leapp_is_as_if_we_were_not_there() {
     assert_eq!(run.said["complete_livemode_entry"], json!([]));
     assert_eq!(leapp.calls(), "", "livemode-prep was called");
     assert_eq!(leapp.source.default_kernel(), KERNEL, "leapp's classic entry");
-    let entry = leapp
-        .source
-        .read("boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf");
+    let entry = leapp.source.read(ENTRY);
     assert!(!entry.contains("livemode"), "{entry}");
 }
 
@@ -319,19 +317,9 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
         ("leapp", Some(OLD_KERNEL))
     );
     assert_eq!(source.default_kernel(), KERNEL);
-    let entry = source.read("boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf");
-    let options = entry
-        .lines()
-        .find_map(|line| line.strip_prefix("options "))
-        .unwrap();
-    let sorted = |line: &str| {
-        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        words.sort();
-        words
-    };
     assert_eq!(
-        sorted(options),
-        sorted(&arguments),
+        source.entry_words(),
+        sorted_words(&arguments),
         "nothing more and nothing less"
     );
     for words in [

@@ -2,7 +2,6 @@
 //! over ssh, or on the disk afterwards.
 #![allow(clippy::unwrap_used)]
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use anyhow::{ensure, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::LEAPP_LOG;
 use livemode_tests::disk::Mounted;
-use livemode_tests::server::{Manner, Server};
+use livemode_tests::server::{free_port, Manner, Server};
 use livemode_tests::subject::Subject;
 use livemode_tests::testbed::{self, Suite};
 
@@ -28,11 +27,7 @@ struct Ssh {
 
 impl Ssh {
     fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let dir = tempfile::tempdir().unwrap();
         let source = testbed::source().unwrap();
         let host_key = fs::read_to_string(source.join("etc/ssh/ssh_host_ed25519_key.pub")).unwrap();

@@ -46,9 +46,18 @@ impl Mounted {
     /// # Errors
     /// When it holds no file system, or there is no loop device.
     pub fn new(image: &Path) -> Result<Self> {
+        Self::at_offset(image, 0)
+    }
+
+    /// Mounts the file system that begins so many bytes from the image's start.
+    ///
+    /// # Errors
+    /// As [`Mounted::new`].
+    pub fn at_offset(image: &Path, offset: u64) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("livemode-disk-").tempdir()?;
         Cmd::new("mount")
-            .args(["-o", "loop"])
+            .arg("-o")
+            .arg(format!("loop,offset={offset}"))
             .arg(image)
             .arg(dir.path())
             .run()?;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use livemode_common::cmd::Cmd;
@@ -15,8 +16,11 @@ use crate::container::Programs;
 use crate::disk::{self, Mounted};
 use crate::golden;
 use crate::testbed::{self, Suite};
-use crate::vm::{Bus, Drive, Machine, NO_NIC};
+use crate::vm::{Bus, Drive, Machine, Running, NO_NIC};
 use crate::{cache, source};
+
+/// Where stock finds the image it has it after half a minute; where not, it would wait for the better part of an hour.
+const STOCK_LIMIT: Duration = Duration::from_secs(150);
 
 /// A file system of the source.
 #[derive(Debug, Clone)]
@@ -96,6 +100,8 @@ pub struct Assembled {
     pub manifest: Manifest,
     /// What `plan` shows of the storage.
     pub storage: Vec<String>,
+    /// UUID of the image's file system.
+    image_uuid: &'static str,
     disks: Vec<Drive>,
     dir: tempfile::TempDir,
     nic: &'static str,
@@ -132,6 +138,10 @@ impl Tree {
         for (number, volume) in layout.volumes.iter().enumerate() {
             let target = tree.at(volume.target);
             fs::create_dir_all(&target)?;
+            if volume.fstype == "vfat" {
+                // Not every kernel that tests run on has it, and nothing is put there before the upgrade.
+                continue;
+            }
             let image = dir.join(format!("volume{number}"));
             let subvolume = volume.options.split(',').find(|o| o.starts_with("subvol="));
             let options = ["loop"]
@@ -290,7 +300,13 @@ impl Assembled {
             serial: format!("disk{number}"),
             ..Drive::new(file)
         });
+        let holding = layout
+            .volumes
+            .iter()
+            .filter(|volume| Path::new(&manifest.image.path).starts_with(volume.target))
+            .max_by_key(|volume| volume.target.len());
         Ok(Self {
+            image_uuid: holding.context("the image lies nowhere")?.uuid,
             manifest,
             storage,
             disks: disks.collect(),
@@ -308,43 +324,68 @@ impl Assembled {
         self.machine(&initramfs, &self.manifest.boot.arguments, |machine| machine.run())
     }
 
+    /// The same, to the first of these texts on its console; that text.
+    ///
+    /// # Errors
+    /// When the machine ends before, or its time does.
+    pub fn boot_until<'t>(&self, texts: &[&'t str]) -> Result<&'t str> {
+        let initramfs = self.dir.path().join("initramfs");
+        self.machine(&initramfs, &self.manifest.boot.arguments, |machine| {
+            let mut running = machine.start()?;
+            loop {
+                let is_up = running.is_up()?;
+                let console = running.console();
+                if let Some(text) = texts.iter().find(|text| console.contains(**text)) {
+                    // Not in the middle of what it does next.
+                    running.expect_after(text, "\n")?;
+                    return Ok(*text);
+                }
+                ensure!(is_up, "none of {texts:?}: {console}");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        })
+    }
+
     /// The file of a disk.
     pub fn disk(&self, number: usize) -> &Path {
         &self.disks[number].file
     }
 
     /// Whether stock dmsquash-live finds the image there and mounts it as root, with the arguments that leapp's own code
-    /// gives it: the source's without rd.lvm.lv, the file system's UUID, and the directory as the source sees it.
+    /// gives it: the source's without rd.lvm.lv and with the arrays, the file system's UUID, and the directory as the source
+    /// sees it.
     ///
     /// # Errors
     /// When the machine cannot be started.
     pub fn does_stock_boot(&self) -> Result<bool> {
         let image = Path::new(&self.manifest.image.path);
-        let arguments = Cmdline::parse(&self.manifest.boot.arguments);
-        let uuid = arguments
-            .last("root")
-            .and_then(|root| root.split_once("UUID="))
-            .map_or("none", |(_, uuid)| uuid);
         let source = Cmdline::parse(&self.manifest.source_arguments);
         let kept = source
             .0
             .iter()
             .filter(|word| !["root", "ro", "quiet", "rd.lvm.lv"].contains(&word.key.as_str()));
-        let kept: Vec<String> = kept.map(ToString::to_string).collect();
+        // leapp writes the arrays into the initramfs.
+        let ours = Cmdline::parse(&self.manifest.boot.arguments);
+        let arrays = ours.0.iter().filter(|word| word.key == "rd.md.uuid");
+        let kept: Vec<String> = kept.chain(arrays).map(ToString::to_string).collect();
         let line = format!(
-            "rd.live.image root=live:UUID={uuid} rd.live.dir={} rd.live.squashimg={} rw enforcing=0 rd.shell=0 \
+            "rd.live.image root=live:UUID={} rd.live.dir={} rd.live.squashimg={} rw enforcing=0 rd.shell=0 \
              rd.emergency=poweroff rd.retry=60 {}",
+            self.image_uuid,
             image.parent().unwrap_or(Path::new("/")).display(),
             image.file_name().unwrap_or_default().to_string_lossy(),
             kept.join(" ")
         );
         let initramfs = baseline::initramfs()?;
-        let seen = self.machine(&initramfs, &line, |machine| {
+        self.machine(&initramfs, &line, |machine| {
             let mut running = machine.start()?;
-            let found = running.expect_after("bench: root ", "\n").is_ok();
-            Ok(found)
-        })?;
-        Ok(seen)
+            let started = Instant::now();
+            let found = |running: &Running| running.console().contains("bench: root ");
+            while !found(&running) && started.elapsed() < STOCK_LIMIT && running.is_up()? {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Ok(found(&running))
+        })
     }
 
     /// Hands out the machine.
@@ -428,7 +469,8 @@ trap 'echo "workshop: failed: $BASH_COMMAND"; end' ERR
 set -eE
 tr -d '\0' <$by-job >/run/job
 source /run/job
-udevadm settle
+# What a device was when it was new is not what it is now.
+udevadm trigger --subsystem-match=block --action=change; udevadm settle
 sync
 echo
 echo "workshop: begin"
@@ -443,22 +485,25 @@ fn workshop(layout: &Layout, dir: &Path) -> Result<String> {
     let root = dir.join("workshop.img");
     disk::copy(&workshop_disk()?, &root)?;
     let mut drives = vec![Drive::new(&root)];
-    let mut add = |file: PathBuf, serial: String, sector: u32| {
+    let mut add = |file: PathBuf, serial: String, sector: u32, bus: Bus| {
+        // One path is enough to make a disk, but not to see how the layers lie.
+        let bus = if bus == Bus::TwoPaths { bus } else { Bus::Virtio };
         drives.push(Drive {
             serial,
             sector,
+            bus,
             ..Drive::new(file)
         });
     };
     for (number, mib) in layout.disks.iter().enumerate() {
         let file = dir.join(format!("disk{number}"));
         fs::File::create(&file)?.set_len(mib << 20)?;
-        add(file, format!("disk{number}"), layout.sector);
+        add(file, format!("disk{number}"), layout.sector, layout.bus);
     }
     for number in 0..layout.volumes.len() {
         let file = dir.join(format!("volume{number}"));
         if file.exists() {
-            add(file, format!("volume{number}"), 512);
+            add(file, format!("volume{number}"), 512, Bus::Virtio);
         }
     }
     let disks: Vec<String> = (0..layout.disks.len()).map(|n| format!("$by-disk{n}")).collect();
@@ -466,7 +511,7 @@ fn workshop(layout: &Layout, dir: &Path) -> Result<String> {
     let text = format!("disks=({})\n{}\n", disks.join(" "), layout.make);
     fs::write(&job, &text)?;
     fs::File::options().write(true).open(&job)?.set_len(1 << 20)?;
-    add(job, "job".into(), 512);
+    add(job, "job".into(), 512, Bus::Virtio);
 
     let source = testbed::source()?;
     let machine = Machine {
@@ -474,7 +519,7 @@ fn workshop(layout: &Layout, dir: &Path) -> Result<String> {
         kernel: &testbed::source_kernel(&source)?,
         initramfs: &source.join("boot/initrd.img-source"),
         arguments: "root=/dev/vda rw console=ttyS0 mitigations=off panic=5 quiet init=/workshop",
-        nic: NO_NIC,
+        nic: layout.nic,
     };
     let console = machine.run()?;
     let said = console

@@ -1,10 +1,30 @@
-//! An HTTP server that does as it is told: serves a file, whole or not, with byte ranges, and breaks where it should.
+//! Servers. One of them, HTTP, does as it is told: serves a file, whole or not, with byte ranges, and breaks where it should.
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
+
+/// A port of the loopback that nobody listened on a moment ago.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.expect("a port is free").port()
+}
+
+/// A server in a process of its own; ended when dropped.
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// How the server treats its one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

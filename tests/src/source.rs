@@ -18,7 +18,9 @@ const ARGUMENTS: &str = "root=UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 ro quiet
 
 /// The kernel of [`SourceDisk::with_grubby`]'s own entry.
 pub const OLD_KERNEL: &str = "/boot/vmlinuz-5.14.0-1.el9.x86_64";
-/// The arguments of that entry.
+/// The entry that the stand-in of grubby makes for the upgrade.
+pub const ENTRY: &str = "boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf";
+/// The arguments of its own entry.
 const LINE: &str =
     "root=/dev/mapper/cs-root ro rd.lvm.lv=cs/root rd.lvm.lv=cs/swap console=tty0 console=ttyS0 quiet";
 
@@ -87,6 +89,16 @@ impl SourceDisk {
             .expect("grubby knows the default kernel")
             .trim()
             .to_owned()
+    }
+
+    /// The arguments of the upgrade's own entry, sorted.
+    ///
+    /// # Panics
+    /// When there is no such entry.
+    pub fn entry_words(&self) -> Vec<String> {
+        let entry = self.read(ENTRY);
+        let options = entry.lines().find_map(|line| line.strip_prefix("options "));
+        sorted_words(options.expect("an entry has options"))
     }
 
     /// Only what `plan` and `build` read of a source system.
@@ -192,6 +204,13 @@ pub fn prep(root: &Path) -> Cmd {
         .env("LEAPP_UNSUPPORTED", "1")
         .arg("--root")
         .arg(root)
+}
+
+/// The words of a line without quotes, sorted, repeats and all.
+pub fn sorted_words(line: &str) -> Vec<String> {
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    words.sort();
+    words
 }
 
 /// Takes back what was built for a system on a directory.
