@@ -622,8 +622,8 @@ finish() {{ iscsiadm -m node --logoutall=all >/dev/null; }}\n"
                 "modprobe virtio_scsi; modprobe sd_mod; modprobe dm-multipath
 for n in 1 2 3 4 5 6 7 8 9; do [ -b /dev/sdb ] || sleep 1; done
 printf '%s' '{CONFIGURATION}' >/etc/multipath.conf
-multipath -v1 >/dev/null; udevadm settle
-put volume0 /dev/mapper/mpatha; udevadm trigger --settle /dev/mapper/mpatha
+udevadm settle; multipath -v1 >/dev/null; udevadm settle
+put volume0 /dev/mapper/mpatha
 disks=(/dev/sda /dev/sdb)
 finish() {{ multipath -F >/dev/null; }}\n"
             )

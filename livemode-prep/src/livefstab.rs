@@ -102,6 +102,8 @@ tmpfs /tmp tmpfs size=1g 0 0
 UUID=ee /usb vfat noauto 0 0
 server:/export /nfs nfs _netdev 0 0
 /srv/disk.img /srv/loop ext4 loop,x-systemd.requires-mounts-for=/srv/data 0 0
+//server/share /share cifs credentials=/etc/share.secret 0 0
+rpc /var/lib/nfs/rpc_pipefs rpc_pipefs defaults 0 0
 UUID=ff /efi vfat noauto,x-systemd.automount 0 2
 ";
         let after = "x-systemd.before=livemode-journal.service,x-systemd.before=livemode-upgrade.service";
@@ -132,6 +134,10 @@ UUID=ff /efi vfat noauto,x-systemd.automount 0 2
                 format!(
                     "/run/upgrade/srv/disk.img /run/upgrade/srv/loop ext4 \
                      loop,x-systemd.requires-mounts-for=/run/upgrade/srv/data,nofail,{after},x-livemode.required 0 0"
+                ),
+                format!(
+                    "//server/share /run/upgrade/share cifs credentials=/etc/share.secret,nofail,{after},x-livemode.required \
+                     0 0"
                 ),
                 format!("UUID=ff /run/upgrade/efi vfat nofail,{after},x-livemode.required 0 2"),
             ]

@@ -19,7 +19,7 @@ use crate::leapp::{BootContent, LeappFacts, Requested};
 use crate::loader::GrubbyEntry;
 use crate::space::{self, Budget};
 use crate::squash::{self, Packing};
-use crate::storage::Storage;
+use crate::storage::{Layer, Storage};
 use crate::userspace::Userspace;
 use crate::{bootentry, initramfs, live_system, livefstab, packages, preconditions, scratch};
 
@@ -141,7 +141,10 @@ pub(crate) fn make(
         ));
     }
     let carried = carried::gather(root, &config, &storage, Some(&ContainerDir::new(&userspace.dir)))?;
-    let early = carried.early(&storage);
+    let mut early = carried.early(&storage);
+    if storage.image.layers.contains(&Layer::Multipath) {
+        early.files.extend(userspace.multipath_plugins());
+    }
     let entry = || -> Result<GrubbyEntry> {
         let inside = |path: &Path| {
             let path = path.strip_prefix(root.path()).unwrap_or(path);

@@ -15,7 +15,7 @@ pub(crate) use needs::{Layer, Needs};
 use sources::Sources;
 
 /// Kernel interfaces and RAM: the upgrade's container brings its own.
-const VIRTUAL: [&str; 19] = [
+const VIRTUAL: [&str; 26] = [
     "proc",
     "sysfs",
     "tmpfs",
@@ -35,6 +35,13 @@ const VIRTUAL: [&str; 19] = [
     "ramfs",
     "overlay",
     "autofs",
+    "binfmt_misc",
+    "fusectl",
+    "nfsd",
+    "rpc_pipefs",
+    "selinuxfs",
+    "usbfs",
+    "cpuset",
 ];
 
 /// What the live system makes of one entry of the source's fstab.
@@ -410,7 +417,8 @@ fn opened(
 
 /// A swap file, a file system in a file, a directory that is bound elsewhere.
 pub(crate) fn is_file(spec: &str) -> bool {
-    spec.starts_with('/') && !spec.starts_with("/dev/")
+    // //SERVER/SHARE is none (mount.cifs(8)).
+    spec.starts_with('/') && !spec.starts_with("//") && !spec.starts_with("/dev/")
 }
 
 fn is_remote(entry: &Entry) -> bool {

@@ -110,6 +110,17 @@ impl Userspace {
         })
     }
 
+    /// What multipathd(8) loads at run time; Debian's dracut module looks for it elsewhere.
+    pub(crate) fn multipath_plugins(&self) -> Vec<String> {
+        let container = ContainerDir::new(&self.dir);
+        let dirs = ["/usr/lib64/multipath", "/usr/lib/multipath"];
+        let plugins = dirs.iter().flat_map(|dir| {
+            let names = container.dir_names(dir).unwrap_or_default().into_iter();
+            names.map(move |name| format!("{dir}/{name}"))
+        });
+        plugins.filter(|path| path.ends_with(".so")).collect()
+    }
+
     /// Whether the kernel can mount a type of file system; one that does not tell what it has is taken to know all.
     pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
         let module = match fstype {

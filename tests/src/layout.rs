@@ -484,7 +484,10 @@ end
 fn workshop(layout: &Layout, dir: &Path) -> Result<String> {
     let root = dir.join("workshop.img");
     disk::copy(&workshop_disk()?, &root)?;
-    let mut drives = vec![Drive::new(&root)];
+    let mut drives = vec![Drive {
+        serial: "workshop".into(),
+        ..Drive::new(&root)
+    }];
     let mut add = |file: PathBuf, serial: String, sector: u32, bus: Bus| {
         // One path is enough to make a disk, but not to see how the layers lie.
         let bus = if bus == Bus::TwoPaths { bus } else { Bus::Virtio };

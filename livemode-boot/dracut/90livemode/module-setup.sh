@@ -19,4 +19,8 @@ install() {
     inst_hook cmdline 29 "$moddir/livemode-cmdline.sh"
     inst_hook pre-mount 10 "$moddir/livemode-mount.sh"
     dracut_need_initqueue
+    # It would start multipathd again while root is switched; multipathd conflicts with initrd-cleanup.service, whose job
+    # is then cancelled, and nothing goes on (multipath-tools 0.9.4).
+    # shellcheck disable=SC2154 # set by dracut
+    mkdir -p "$initdir/etc/systemd/system" && ln -sfn /dev/null "$initdir/etc/systemd/system/multipathd.socket"
 }
