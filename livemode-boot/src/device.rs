@@ -14,8 +14,9 @@ const POLL: Duration = Duration::from_millis(100);
 const BLOCK_DEVICES: &str = "/sys/class/block";
 /// A file for each device, by its numbers: not documented, and the same since systemd 205.
 const UDEV_DATABASE: &str = "/run/udev/data";
-/// Time for the block layer to show a device whose link udev has just made.
-const MOUNT_TRIES: u32 = 3;
+/// Time for the block layer to show a device whose link udev has just made, and for the other devices of a btrfs to be
+/// seen: 2 s.
+const MOUNT_TRIES: u32 = 20;
 
 /// The device node behind the reference, once it is there.
 pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {

@@ -15,6 +15,7 @@ use serde_json::{json, Value};
 use crate::args::Loader;
 use crate::carried::{self, Carried};
 use crate::facts::Facts;
+use crate::initramfs::contents::plain;
 use crate::leapp::{BootContent, LeappFacts, Requested};
 use crate::loader::GrubbyEntry;
 use crate::space::{self, Budget};
@@ -142,6 +143,10 @@ pub(crate) fn make(
     }
     let carried = carried::gather(root, &config, &storage, Some(&ContainerDir::new(&userspace.dir)))?;
     let mut early = carried.early(&storage);
+    let available = userspace.kernel_modules();
+    early
+        .kernel_modules
+        .retain(|name| available.contains(&plain(name)));
     if storage.image.layers.contains(&Layer::Multipath) {
         early.files.extend(userspace.multipath_plugins());
     }
@@ -168,7 +173,12 @@ pub(crate) fn make(
         live_fstab: livefstab::live(&storage.mounts, &held),
         carried,
         storage,
-        budgets: space::budgets(&userspace, missing_packages.len(), &facts.image_dir, &facts.boot),
+        budgets: space::budgets(
+            &userspace,
+            missing_packages.len(),
+            &facts.image_dir,
+            boot_content.is_none().then_some(&facts.boot),
+        ),
         paths,
         required_packages,
         missing_packages,

@@ -80,12 +80,12 @@ impl Budget {
     }
 }
 
-/// One budget for each file system.
+/// One budget for each file system. `boot` is where kernel and initramfs go, unless leapp has put them there already.
 pub(crate) fn budgets(
     userspace: &Userspace,
     packages: usize,
     image_dir: &Place,
-    boot: &Place,
+    boot: Option<&Place>,
 ) -> Vec<Budget> {
     // Half of the bytes: root file systems came to 0.32 to 0.38 with zstd; incompressible additions take more.
     let image = userspace.image_bytes / 2;
@@ -98,12 +98,17 @@ pub(crate) fn budgets(
     // initramfs for any machine takes about half of them.
     let initramfs = userspace.module_bytes / 2 + INITRAMFS_PROGRAMS_PACKED;
     let working = userspace.module_bytes + INITRAMFS_PROGRAMS + initramfs + packages;
-    by_file_system(&[
+    let mut needs = vec![
         (image_dir, "the image", image),
         (image_dir, "working space", working),
-        (boot, "the kernel", userspace.kernel.image_bytes),
-        (boot, "the initramfs", initramfs),
-    ])
+    ];
+    needs.extend(boot.into_iter().flat_map(|boot| {
+        [
+            (boot, "the kernel", userspace.kernel.image_bytes),
+            (boot, "the initramfs", initramfs),
+        ]
+    }));
+    by_file_system(&needs)
 }
 
 /// What is to be expected before there is a container: one of a minimal system, as leapp makes it.

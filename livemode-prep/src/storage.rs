@@ -200,6 +200,11 @@ impl Storage {
             }
             [] => return Ok(()),
             [device] => *device,
+            // Members of one file system.
+            [first, ..] if sources.devices.get(*first).is_btrfs() => {
+                mount.device = Some(*first);
+                return Ok(());
+            }
             several => {
                 let names: Vec<&str> = several
                     .iter()

@@ -140,13 +140,14 @@ impl Userspace {
         lists.iter().all(String::is_empty) || names.any(|name| name == module.replace('-', "_"))
     }
 
-    /// The kernel's modules that are files, by the name modprobe(8) has for them.
-    pub(crate) fn kernel_modules(&self) -> Result<BTreeSet<String>> {
+    /// The kernel's modules that are files, by the name modprobe(8) has for them; none where depmod(8) has not run.
+    pub(crate) fn kernel_modules(&self) -> BTreeSet<String> {
         let container = ContainerDir::new(&self.dir);
-        // depmod(8) lists them all: "PATH: DEPENDENCIES".
-        let list = container.read(format!("/lib/modules/{}/modules.dep", self.kernel.version))?;
+        // It lists them all: "PATH: DEPENDENCIES".
+        let list = container.read(format!("/lib/modules/{}/modules.dep", self.kernel.version));
+        let list = list.unwrap_or_default();
         let paths = list.lines().filter_map(|line| line.split(':').next());
-        Ok(paths.filter_map(module_name).collect())
+        paths.filter_map(module_name).collect()
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn module_name(path: &str) -> Option<String> {
 }
 
 /// modprobe(8) takes `-` and `_` for the same.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     name.replace('-', "_")
 }
 

@@ -147,6 +147,7 @@ impl Devices {
     pub(crate) fn is_ambiguous(&self, index: usize) -> bool {
         let uuid = &self.0[index].uuid;
         !uuid.is_empty()
+            && !self.0[index].is_btrfs()
             && self
                 .named(&format!("UUID={uuid}"))
                 .iter()
@@ -181,6 +182,11 @@ impl Devices {
 }
 
 impl Device {
+    /// Each device of such a file system has its UUID; a copy is not told from a member, and the kernel mounts it neither.
+    pub(crate) fn is_btrfs(&self) -> bool {
+        self.fstype == "btrfs"
+    }
+
     /// Part of an array, a volume group or a path to a disk: its content is that of the device above.
     fn is_member(&self) -> bool {
         self.fstype.ends_with("_member")

@@ -209,6 +209,28 @@ fn of_two_disks_with_one_uuid_the_mounted_one_is_taken_by_a_name_of_its_own() {
 }
 
 #[test]
+fn the_devices_of_one_btrfs_are_no_copies() {
+    let disk = |name: &str| {
+        format!(
+            r#"{{"name": "{name}", "kname": "{name}", "type": "disk", "fstype": "btrfs", "uuid": "{ROOT}"}}"#
+        )
+    };
+    let lsblk = format!(
+        r#"{{"blockdevices": [{}, {}]}}"#,
+        disk("/dev/sda"),
+        disk("/dev/sdb")
+    );
+    let fstab = format!("UUID={ROOT} / btrfs subvol=root 0 0\n");
+    let storage = model(&fstab, &sources(&lsblk, ""), ("/dev/sda", ROOT), "");
+    assert_eq!(
+        (storage.faults.len(), storage.warnings.len()),
+        (0, 0),
+        "{storage:?}"
+    );
+    assert_eq!(storage.image_reference, Some(format!("UUID={ROOT}")));
+}
+
+#[test]
 fn what_cannot_be_mounted_is_refused_or_left_out() {
     let fstab = "/dev/vda1 / ext4 defaults 0 1\n/dev/vda2 /old reiserfs defaults 0 0\n/dev/vda3 /older reiserfs nofail 0 0\n\
                  host:/e /nfs nfs defaults 0 0\nhost:/f /maybe nfs4 nofail 0 0\nme@host:/ /far fuse.sshfs nofail 0 0\n";
