@@ -307,6 +307,26 @@ impl Storage {
             }
             self.early_volumes.push(volume.clone());
         }
+        for (index, device) in sources
+            .devices
+            .all()
+            .enumerate()
+            .filter(|(_, device)| device.kind == "crypt")
+        {
+            let uuid = device
+                .parents
+                .first()
+                .map_or("", |&lower| sources.devices.get(lower).uuid.as_str());
+            let uuid = uuid.to_ascii_lowercase();
+            let is_named = named.iter().any(|name| uuid.starts_with(name.as_str()));
+            let opened = is_named.then(|| opened(index, sources, setting, &mut Vec::new()));
+            if let Some(Err(why)) = opened {
+                if !self.faults.iter().any(|fault| fault.ends_with(&why)) {
+                    self.faults
+                        .push(format!("rd.luks.uuid={uuid} on the kernel's line: {why}"));
+                }
+            }
+        }
     }
 
     fn check_network(&mut self, setting: &Setting) {

@@ -98,7 +98,7 @@ impl Carried {
             .image
             .layers
             .iter()
-            .flat_map(|layer| layer.configuration());
+            .flat_map(|layer| layer.early_configuration());
         let wanted: Vec<&str> = configuration.copied().chain(keys).collect();
         let is_below = |file: &File, path: &str| {
             file.path

@@ -81,6 +81,16 @@ impl Layer {
         }
     }
 
+    /// What of it early boot cannot do without. Not LVM's list of devices nor mdadm.conf: the arguments name group and
+    /// array, and such a list would hide what has another name by then.
+    pub(crate) fn early_configuration(self) -> &'static [&'static str] {
+        match self {
+            Self::Lvm => &["/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf"],
+            Self::Multipath | Self::Iscsi => self.configuration(),
+            Self::Md | Self::Luks | Self::Nfs | Self::Cifs => &[],
+        }
+    }
+
     /// The service of the live system that brings it up, where udev does not; Debian's name after el's.
     pub(crate) fn services(self) -> &'static [&'static str] {
         match self {

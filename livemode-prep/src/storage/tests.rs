@@ -136,6 +136,21 @@ fn an_encrypted_volume_opens_by_its_key_file_or_is_refused() {
 }
 
 #[test]
+fn a_volume_that_the_kernels_line_names_must_open_by_itself_too() {
+    let sources = sources(
+        include_str!("../../../tests/fixtures/storage/luks.json"),
+        &format!("var UUID={LUKS} none luks\n"),
+    );
+    let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\n/dev/mapper/var none swap defaults 0 0\n");
+    let line = format!("rd.luks.uuid=luks-{LUKS}");
+    let storage = model(&fstab, &sources, ("/dev/vdb1", ROOT), &line);
+    assert_eq!(storage.faults.len(), 1, "{:?}", storage.faults);
+    let start = format!("rd.luks.uuid={LUKS} on the kernel's line: /dev/mapper/var (LUKS {LUKS}) is opened by a passphrase only");
+    assert!(storage.faults[0].starts_with(&start), "{:?}", storage.faults);
+    assert_eq!(model(&fstab, &sources, ("/dev/vdb1", ROOT), "").faults, [""; 0]);
+}
+
+#[test]
 fn the_key_of_the_images_volume_goes_into_the_initramfs_and_that_is_said() {
     let sources = sources(
         include_str!("../../../tests/fixtures/storage/luks.json"),
