@@ -449,6 +449,12 @@ fn root_an_entry_that_cannot_be_completed_stops_leapp_and_leaves_the_old_system_
     assert!(run.stopped, "{}", run.said);
     assert_eq!(run.said["stopped"], "complete_livemode_entry");
     assert_eq!(leapp.source.default_kernel(), OLD_KERNEL);
+    // What is half-done is done by a second call, whatever ended the first.
+    fs::remove_file(leapp.source.at("etc/grubby-fails-at")).unwrap();
+    leapp.source.prep().arg("entry").run().unwrap();
+    assert_eq!(leapp.source.default_kernel(), KERNEL);
+    let arguments = leapp.source.manifest().boot.arguments;
+    assert_eq!(leapp.source.entry_words(), sorted_words(&arguments));
 }
 
 /// A machine's tree with leapp-repository's livemode actors and ours, none of them in leapp's sight yet but its own.

@@ -1,0 +1,405 @@
+//! The layouts that take long, for `make check-all`.
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Stdio;
+
+use livemode_common::cmd::Cmd;
+use livemode_tests::disk::Mounted;
+use livemode_tests::server::{free_port, Process};
+use livemode_tests::source::wait_for;
+use livemode_tests::vm::Bus;
+
+use super::*;
+
+fn plain(name: &'static str) -> Layout {
+    Layout {
+        name,
+        volumes: &[ROOT],
+        make: format!("{PARTITION}partition /dev/vdb ''; put volume0 /dev/vdb1\n").leak(),
+        ..Layout::PLAIN
+    }
+}
+
+#[test]
+fn vm_a_swap_file_a_bind_mount_and_a_disk_that_is_gone() {
+    let layout = Layout {
+        fstab:
+            "/swapfile none swap defaults 0 0\n/srv/here /srv/there none bind 0 0\n\
+                UUID=6c697665-6d6f-4d6f-8d6f-0000000000ff /gone ext4 nofail,x-systemd.device-timeout=5s 0 0\n",
+        arrange: |root| {
+            Cmd::new("fallocate")
+                .args(["-l", "64M"])
+                .arg(root.join("swapfile"))
+                .run()?;
+            Cmd::new("mkswap").arg("-q").arg(root.join("swapfile")).run()?;
+            for dir in ["srv/here", "srv/there", "gone"] {
+                fs::create_dir_all(root.join(dir))?;
+            }
+            Ok(())
+        },
+        ..plain("ext4")
+    };
+    let (_, console) = upgrade(&layout);
+    assert!(
+        console.contains("Adding 65532k swap on /run/upgrade/swapfile"),
+        "{console}"
+    );
+}
+
+#[test]
+fn vm_xfs() {
+    upgrade(&Layout {
+        volumes: &[Volume {
+            fstype: "xfs",
+            ..ROOT
+        }],
+        ..plain("xfs")
+    });
+}
+
+#[test]
+fn vm_sectors_of_4_kib() {
+    upgrade(&Layout {
+        volumes: &[Volume {
+            fstype: "xfs",
+            ..ROOT
+        }],
+        sector: 4096,
+        ..plain("4k")
+    });
+}
+
+#[test]
+fn vm_nvme() {
+    upgrade(&Layout {
+        bus: Bus::Nvme,
+        ..plain("nvme")
+    });
+}
+
+#[test]
+fn vm_boot_and_the_esp_on_partitions_of_their_own() {
+    upgrade(&Layout {
+        disks: &[3200],
+        volumes: &[
+            Volume {
+                device: "/dev/vdb3",
+                ..ROOT
+            },
+            Volume {
+                target: "/boot",
+                uuid: "6c697665-6d6f-4d6f-8d6f-000000000004",
+                device: "/dev/vdb2",
+                size_mib: 400,
+                ..ROOT
+            },
+            Volume {
+                target: "/boot/efi",
+                fstype: "vfat",
+                uuid: "6C69-7665",
+                device: "/dev/vdb1",
+                size_mib: 64,
+                options: "umask=0077",
+            },
+        ],
+        make: format!(
+            "{PARTITION}partition /dev/vdb 100M 500M ''
+put volume0 /dev/vdb3; put volume1 /dev/vdb2; put volume2 /dev/vdb1\n"
+        )
+        .leak(),
+        ..plain("boot-esp")
+    });
+}
+
+#[test]
+fn vm_the_image_on_a_partition_of_its_own() {
+    let (assembled, _) = upgrade(&Layout {
+        disks: &[4200],
+        volumes: &[
+            ROOT,
+            Volume {
+                target: "/srv/images",
+                device: "/dev/vdb2",
+                ..VAR
+            },
+        ],
+        make: format!(
+            "{PARTITION}partition /dev/vdb 2400M ''; put volume0 /dev/vdb1; put volume1 /dev/vdb2\n"
+        )
+        .leak(),
+        config: "livemode: {squashfs_image_path: /srv/images/live.img}\n",
+        ..plain("own-partition")
+    });
+    let arguments = &assembled.manifest.boot.arguments;
+    assert!(
+        arguments.contains(" rd.live.dir=/ rd.live.squashimg=live.img "),
+        "{arguments}"
+    );
+}
+
+#[test]
+fn vm_a_thin_volume() {
+    upgrade(&Layout {
+        disks: &[2800],
+        volumes: &[Volume {
+            device: "/dev/mapper/vg1-root",
+            ..ROOT
+        }],
+        make: format!(
+            "{PARTITION}{LVM}partition /dev/vdb ''; group vg1 /dev/vdb1
+lvcreate -q -y --type thin-pool -L 2600m --poolmetadatasize 8m -n pool vg1 >/dev/null 2>&1
+lvcreate -q -y --thin -V 2400m -n root vg1/pool >/dev/null 2>&1; udevadm settle
+put volume0 /dev/vg1/root
+finish() {{ vgchange -q -an vg1 >/dev/null; }}\n"
+        )
+        .leak(),
+        ..plain("lvm-thin")
+    });
+}
+
+fn mirror(name: &'static str) -> Layout {
+    Layout {
+        disks: &[2600, 2600],
+        volumes: &[Volume {
+            device: "/dev/md0",
+            ..ROOT
+        }],
+        make: format!(
+            "{PARTITION}{MD}partition /dev/vdb ''; partition /dev/vdc ''; array md0 0010 /dev/vdb1 /dev/vdc1
+put volume0 /dev/md0
+finish() {{ mdadm --stop --quiet /dev/md0; }}\n"
+        )
+        .leak(),
+        ..plain(name)
+    }
+}
+
+#[test]
+fn vm_a_mirror() {
+    upgrade(&mirror("md"));
+}
+
+#[test]
+fn vm_a_mirror_with_one_half() {
+    upgrade(&Layout {
+        damage: |disks| {
+            disks.truncate(1);
+            Ok(())
+        },
+        ..mirror("md-degraded")
+    });
+}
+
+#[test]
+fn vm_a_copy_of_the_disk_is_left_alone() {
+    let (assembled, _) = upgrade(&Layout {
+        disks: &[2600, 2600],
+        // Linux names them in this order; the source is the second.
+        volumes: &[Volume {
+            device: "/dev/vdc1",
+            ..ROOT
+        }],
+        make: format!(
+            "{PARTITION}partition /dev/vdb ''; partition /dev/vdc ''; put volume0 /dev/vdb1; put volume0 /dev/vdc1\n"
+        )
+        .leak(),
+        ..plain("copy")
+    });
+    let arguments = &assembled.manifest.boot.arguments;
+    assert!(
+        arguments.starts_with("root=livemode:/dev/disk/by-partuuid/6c697665-"),
+        "{arguments}"
+    );
+    let release = |number: usize| first_partition(assembled.disk(number)).read("etc/demo-release");
+    assert_eq!(
+        [0, 1].map(release),
+        ["Demo Linux release 1\n", "Demo Linux release 2\n"]
+    );
+}
+
+#[test]
+fn vm_a_copy_that_comes_after_the_build_is_never_upgraded() {
+    let assembled = Assembled::new(&Layout {
+        damage: |disks| {
+            // The first that Linux sees, and without the image.
+            let copy = disks[0].with_file_name("copy");
+            livemode_tests::disk::copy(&disks[0], &copy)?;
+            fs::remove_file(first_partition(&copy).at("var/lib/leapp/live-upgrade.img"))?;
+            disks.insert(0, copy);
+            Ok(())
+        },
+        ..plain("copied-later")
+    })
+    .unwrap();
+    let upgraded = "livemode: the upgrade succeeded";
+    let refused = "is a copy of the one that the image lies on";
+    let seen = assembled.boot_until(&[upgraded, refused]).unwrap();
+    println!(
+        "| copied-later | {} | |",
+        if seen == upgraded { "upgraded" } else { "refused" }
+    );
+    let release = |number: usize| first_partition(assembled.disk(number)).read("etc/demo-release");
+    assert_eq!(release(0), "Demo Linux release 1\n", "the copy was upgraded");
+    assert_eq!(release(1) == "Demo Linux release 2\n", seen == upgraded);
+}
+
+/// The file system of the first partition, 1 MiB from the disk's start.
+fn first_partition(disk: &Path) -> Mounted {
+    Mounted::at_offset(disk, 1 << 20).unwrap()
+}
+
+/// A network as QEMU makes it for its user: the guest reaches what listens on this machine's loopback as 10.0.2.2.
+const USER_NETWORK: &str = "user,model=virtio-net-pci";
+const PROFILE: (&str, &str) = (
+    "etc/NetworkManager/system-connections/lan.nmconnection",
+    "[connection]\nid=lan\ntype=ethernet\n\n[ipv4]\nmethod=manual\naddress1=10.0.2.15/24,10.0.2.2\n\n[ipv6]\nmethod=disabled\n",
+);
+
+/// A server on this machine's loopback; it ends with the test.
+fn serve(command: Cmd, port: u16) -> Process {
+    let server = command.spawn(|command| {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+    });
+    let server = Process(server.unwrap());
+    wait_for("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    server
+}
+
+#[test]
+fn vm_a_mount_by_nfs() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let export = dir.path().join("export");
+    fs::create_dir(&export).unwrap();
+    fs::write(export.join("file"), "of the server").unwrap();
+    let configuration = format!(
+        "NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {port}; Bind_addr = 127.0.0.1; Enable_NLM = false; Enable_RQUOTA = false; }}
+NFSv4 {{ Grace_Period = 1; RecoveryBackend = fs; RecoveryRoot = {0}; }}
+EXPORT {{ Export_Id = 1; Path = {1}; Pseudo = /export; Access_Type = RW; Squash = None; SecType = sys; FSAL {{ Name = VFS; }} }}\n",
+        dir.path().display(),
+        export.display()
+    );
+    let file = dir.path().join("ganesha.conf");
+    fs::write(&file, configuration).unwrap();
+    let ganesha = Cmd::new("ganesha.nfsd").arg("-F").arg("-f").arg(&file);
+    let ganesha = ganesha
+        .arg("-L")
+        .arg(dir.path().join("log"))
+        .arg("-p")
+        .arg(dir.path().join("pid"));
+    let _server = serve(ganesha, port);
+    let (_, console) = upgrade(&Layout {
+        fstab: format!("10.0.2.2:/export /data nfs4 port={port} 0 0\n").leak(),
+        files: &[PROFILE, ("data/.keep", "")],
+        config: "livemode: {setup_network_manager: true}\n",
+        nic: USER_NETWORK,
+        ..plain("nfs")
+    });
+    assert!(
+        console.contains("Mounted \u{1b}[0;1;39mrun-upgrade-data.mount"),
+        "{console}"
+    );
+}
+
+#[test]
+fn vm_a_disk_by_iscsi() {
+    const TARGET: &str = "iqn.2026-01.example:data";
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let disk = dir.path().join("data.img");
+    fs::File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+    let mkfs = Cmd::new("mkfs.ext4").args(["-q", "-F", "-U", "6c697665-6d6f-4d6f-8d6f-000000000005"]);
+    mkfs.arg(&disk).run().unwrap();
+    // What the daemon is controlled by is a socket with this number, which is below 32768.
+    let control = (port % 32767).to_string();
+    let tgtd = Cmd::new("tgtd").args(["--foreground", "--control-port", &control, "--iscsi"]);
+    let _server = serve(tgtd.arg(format!("portal=127.0.0.1:{port}")), port);
+    let tgtadm = |arguments: &[&str]| {
+        let call = Cmd::new("tgtadm").args(["--control-port", &control, "--lld", "iscsi", "--tid", "1"]);
+        call.args(arguments).run().unwrap();
+    };
+    tgtadm(&["--op", "new", "--mode", "target", "--targetname", TARGET]);
+    let backing = disk.display().to_string();
+    tgtadm(&[
+        "--op",
+        "new",
+        "--mode",
+        "logicalunit",
+        "--lun",
+        "1",
+        "--backing-store",
+        &backing,
+    ]);
+    tgtadm(&["--op", "bind", "--mode", "target", "--initiator-address", "ALL"]);
+    let node = format!(
+        "node.name = {TARGET}\nnode.tpgt = 1\nnode.startup = automatic\niface.iscsi_ifacename = default\n\
+         iface.transport_name = tcp\nnode.conn[0].address = 10.0.2.2\nnode.conn[0].port = {port}\n\
+         node.conn[0].startup = automatic\n"
+    );
+    let record = format!("etc/iscsi/nodes/{TARGET}/10.0.2.2,{port},1/default");
+    let name = (
+        "etc/iscsi/initiatorname.iscsi",
+        "InitiatorName=iqn.2026-01.example:source\n",
+    );
+    let (assembled, _) = upgrade(&Layout {
+        fstab: "UUID=6c697665-6d6f-4d6f-8d6f-000000000005 /data ext4 _netdev 0 0\n",
+        files: vec![PROFILE, ("data/.keep", ""), name, (record.leak(), node.leak())].leak(),
+        config: "livemode: {setup_network_manager: true}\n",
+        nic: USER_NETWORK,
+        make: format!(
+            "{PARTITION}partition /dev/vdb ''; put volume0 /dev/vdb1
+modprobe virtio_net; udevadm settle
+nic=$(ls /sys/class/net | grep -v '^lo$')
+ip link set lo up; ip link set $nic up; ip address add 10.0.2.15/24 dev $nic
+modprobe iscsi_tcp
+mkdir -p /run/lock /etc/iscsi
+echo InitiatorName=iqn.2026-01.example:source >/etc/iscsi/initiatorname.iscsi
+iscsid >/dev/null 2>&1
+iscsiadm -m node -T {TARGET} -p 10.0.2.2:{port} -o new >/dev/null
+iscsiadm -m node -T {TARGET} -p 10.0.2.2:{port} --login >/dev/null
+for n in 1 2 3 4 5 6 7 8 9; do [ -b /dev/sda ] || sleep 1; done
+udevadm settle
+disks+=(/dev/sda)
+finish() {{ iscsiadm -m node --logoutall=all >/dev/null; }}\n"
+        )
+        .leak(),
+        ..plain("iscsi")
+    });
+    assert!(
+        assembled.storage.contains(&"  /dev/sda  disk  ext4".to_owned()),
+        "{:?}",
+        assembled.storage
+    );
+}
+
+#[test]
+fn vm_two_paths_to_one_disk() {
+    const CONFIGURATION: &str =
+        "defaults {\n    user_friendly_names yes\n    find_multipaths no\n}\nblacklist {\n    devnode \"^(vd|nvme|loop)\"\n}\n";
+    let (_, console) = upgrade(&Layout {
+        bus: Bus::TwoPaths,
+        volumes: &[Volume {
+            device: "/dev/mapper/mpatha",
+            ..ROOT
+        }],
+        files: &[
+            ("etc/multipath.conf", CONFIGURATION),
+            ("etc/multipath/bindings", "mpatha 35000000000000000\n"),
+            ("etc/multipath/wwids", "/35000000000000000/\n"),
+        ],
+        make: format!(
+            "modprobe virtio_scsi; modprobe sd_mod; modprobe dm-multipath
+for n in 1 2 3 4 5 6 7 8 9; do [ -b /dev/sdb ] || sleep 1; done
+printf '%s' '{CONFIGURATION}' >/etc/multipath.conf
+udevadm settle; multipath -v1 >/dev/null; udevadm settle
+put volume0 /dev/mapper/mpatha
+disks=(/dev/sda /dev/sdb)
+finish() {{ multipath -F >/dev/null; }}\n"
+        )
+        .leak(),
+        ..plain("multipath")
+    });
+    assert!(console.contains("/dev/dm-0 is mounted as root"), "{console}");
+}
