@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
+use livemode_common::contract::JOURNAL_LOG;
 use livemode_tests::disk::Mounted;
 use livemode_tests::server::{free_port, Process};
 use livemode_tests::source::wait_for;
@@ -291,17 +292,15 @@ EXPORT {{ Export_Id = 1; Path = {1}; Pseudo = /export; Access_Type = RW; Squash 
         .arg("-p")
         .arg(dir.path().join("pid"));
     let _server = serve(ganesha, port);
-    let (_, console) = upgrade(&Layout {
+    let (assembled, _) = upgrade(&Layout {
         fstab: format!("10.0.2.2:/export /data nfs4 port={port} 0 0\n").leak(),
         files: &[PROFILE, ("data/.keep", "")],
         config: "livemode: {setup_network_manager: true}\n",
         nic: USER_NETWORK,
         ..plain("nfs")
     });
-    assert!(
-        console.contains("Mounted \u{1b}[0;1;39mrun-upgrade-data.mount"),
-        "{console}"
-    );
+    let journal = first_partition(assembled.disk(0)).read(JOURNAL_LOG);
+    assert!(journal.contains("Mounted run-upgrade-data.mount"), "{journal}");
 }
 
 #[test]
