@@ -1,26 +1,27 @@
 //! Inside leapp: our actors run by a stand-in of its framework (tests/testbed/leapp), with the real `livemode-prep` and
 //! the messages of a real run. What they produce is golden: tests/fixtures/leapp.
 #![allow(clippy::unwrap_used)]
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
 use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::{BootEntry, STATE};
-use livemode_tests::binaries::{binary, workspace};
+use livemode_tests::binaries::{binary, install, workspace};
 use livemode_tests::container::{Changed, Programs};
 use livemode_tests::golden;
-use livemode_tests::source::{differences, listing, sorted_words, SourceDisk, ENTRY, OLD_KERNEL};
+use livemode_tests::source::{differences, listing, sorted_words, wait_for, SourceDisk, ENTRY, OLD_KERNEL};
 use livemode_tests::testbed::{self, Suite};
 use livemode_tests::vm::{Drive, Machine, NO_NIC};
+use nix::sys::signal::{killpg, Signal};
+use nix::unistd::Pid;
 use serde_json::{json, Value};
 
 const KERNEL: &str = "/boot/vmlinuz-upgrade.x86_64";
 const ACTORS: &str = "usr/share/leapp-repository/custom-repositories/livemode";
-const LEAPPS: &str = "usr/share/leapp-repository/repositories/system_upgrade/common";
 const NOTHING: [String; 0] = [];
 
 /// A machine with leapp: the source system, the container, and what packages have installed.
@@ -161,15 +162,6 @@ impl Leapp {
         let difference = golden::compare(&file, &self.shown(phase)).unwrap();
         assert_eq!(difference, None, "{}", phase.stderr);
     }
-}
-
-/// The installed tree, of the binaries that are tested.
-fn install(root: &Path) {
-    let install = Cmd::new("make")
-        .arg("-C")
-        .arg(workspace())
-        .args(["--silent", "install"]);
-    install.arg(format!("DESTDIR={}", root.display())).run().unwrap();
 }
 
 fn testbed_arguments() -> String {
@@ -440,6 +432,36 @@ fn root_a_build_that_fails_stops_leapp_and_leaves_the_old_system_the_default() {
 }
 
 #[test]
+fn root_a_kill_while_the_entry_is_completed_leaves_the_old_system_the_default() {
+    let leapp = Leapp::new("livemode: {}\n");
+    let source = &leapp.source;
+    leapp.livemode("Facts");
+    assert!(!leapp.livemode("InterimPreparation").stopped);
+    // Of a second completion: the default goes back, then the arguments hang.
+    let _ = fs::remove_file(source.at("run/grubby-calls"));
+    fs::write(source.at("etc/grubby-hangs-at"), "2").unwrap();
+    let started = source.prep().arg("entry").spawn(|command| {
+        command.process_group(0);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    });
+    let mut entry = started.unwrap();
+    let calls = source.at("run/grubby-calls");
+    wait_for("grubby", || {
+        fs::read_to_string(&calls).is_ok_and(|n| n.trim() == "2")
+    });
+    killpg(Pid::from_raw(entry.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
+    entry.wait().unwrap();
+    assert_eq!(source.default_kernel(), OLD_KERNEL);
+    fs::remove_file(source.at("etc/grubby-hangs-at")).unwrap();
+    source.prep().arg("entry").run().unwrap();
+    assert_eq!(source.default_kernel(), KERNEL);
+    assert_eq!(
+        source.entry_words(),
+        sorted_words(&source.manifest().boot.arguments)
+    );
+}
+
+#[test]
 fn root_an_entry_that_cannot_be_completed_stops_leapp_and_leaves_the_old_system_the_default() {
     let leapp = Leapp::new("livemode: {}\n");
     leapp.livemode("Facts");
@@ -455,126 +477,4 @@ fn root_an_entry_that_cannot_be_completed_stops_leapp_and_leaves_the_old_system_
     assert_eq!(leapp.source.default_kernel(), KERNEL);
     let arguments = leapp.source.manifest().boot.arguments;
     assert_eq!(leapp.source.entry_words(), sorted_words(&arguments));
-}
-
-/// A machine's tree with leapp-repository's livemode actors and ours, none of them in leapp's sight yet but its own.
-fn machine() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    install(root.path());
-    let base = root.path().join(LEAPPS);
-    for (path, text) in [
-        (
-            ".leapp/info",
-            r#"{"name": "system_upgrade_common", "id": "1-2-3", "repos": []}"#,
-        ),
-        (
-            "actors/livemode/livemode_config_scanner/actor.py",
-            "name = 'live_mode_config_scanner'\n",
-        ),
-        (
-            "actors/livemode/livemode_config_scanner/libraries/scan.py",
-            "pass\n",
-        ),
-        ("actors/other/actor.py", "name = 'other'\n"),
-    ] {
-        let path = base.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    fs::create_dir_all(root.path().join("etc/leapp/repos.d")).unwrap();
-    root
-}
-
-fn actors(root: &Path, action: &str) -> String {
-    let call = Cmd::new(binary("livemode-prep"))
-        .arg("--root")
-        .arg(root)
-        .args(["actors", action]);
-    call.read().unwrap()
-}
-
-fn files(root: &Path) -> BTreeMap<PathBuf, String> {
-    listing(root).unwrap()
-}
-
-#[test]
-fn our_actors_take_the_place_of_leapps_and_give_it_back_byte_for_byte() {
-    let machine = machine();
-    let root = machine.path();
-    let before = files(root);
-    assert!(actors(root, "status").contains("leapp finds its own livemode actors"));
-    for _ in 0..2 {
-        assert!(actors(root, "install").contains("of this package"));
-        assert!(!root.join(LEAPPS).join("actors/livemode").exists());
-        assert!(root.join(LEAPPS).join("actors/other/actor.py").exists());
-        let info: Value =
-            serde_json::from_slice(&fs::read(root.join(ACTORS).join(".leapp/info")).unwrap()).unwrap();
-        assert_eq!(
-            (&info["name"], &info["repos"]),
-            (&json!("livemode"), &json!(["1-2-3"]))
-        );
-        let link = fs::read_link(root.join("etc/leapp/repos.d/livemode")).unwrap();
-        assert_eq!(link, Path::new("/").join(ACTORS));
-    }
-    assert_eq!(actors(root, "refresh"), "", "nothing to tell");
-    for _ in 0..2 {
-        assert!(actors(root, "restore").contains("its own"));
-    }
-    assert_eq!(differences(&before, &files(root)), NOTHING);
-}
-
-#[test]
-fn an_update_of_leapp_in_between_is_noticed_and_told() {
-    let machine = machine();
-    let root = machine.path();
-    let updated = root
-        .join(LEAPPS)
-        .join("actors/livemode/livemode_config_scanner/actor.py");
-    let update = || {
-        fs::create_dir_all(updated.parent().unwrap()).unwrap();
-        fs::write(&updated, "name = 'live_mode_config_scanner' # newer\n").unwrap();
-    };
-    actors(root, "install");
-    update();
-    assert!(actors(root, "status").contains("run: livemode-prep actors refresh"));
-    // An upgrade is not begun with both.
-    let check = Cmd::new(binary("livemode-prep"))
-        .arg("--root")
-        .arg(root)
-        .arg("check");
-    fs::write(root.join("etc/fstab"), "UUID=1 / ext4 defaults 0 0\n").unwrap();
-    let (status, _, stderr) = check.output().unwrap();
-    assert_eq!(status.code(), Some(4), "{stderr}");
-    assert!(
-        stderr.contains("brought its own livemode actors back"),
-        "{stderr}"
-    );
-    assert!(actors(root, "refresh").contains("leapp was updated"));
-    assert!(actors(root, "status").contains("of this package"));
-    actors(root, "restore");
-    assert!(
-        fs::read_to_string(&updated).unwrap().contains("newer"),
-        "what the update brought"
-    );
-
-    // Updated, and not refreshed before it is taken back.
-    actors(root, "install");
-    update();
-    assert!(actors(root, "restore").contains("leapp was updated meanwhile"));
-    assert!(!root.join("usr/share/leapp-repository/livemode-aside").exists());
-    // Removed meanwhile.
-    actors(root, "install");
-    fs::remove_dir_all(root.join(LEAPPS)).unwrap();
-    assert!(actors(root, "restore").contains("no longer installed"));
-    assert!(!root.join("usr/share/leapp-repository/livemode-aside").exists());
-    let install = Cmd::new(binary("livemode-prep"))
-        .arg("--root")
-        .arg(root)
-        .args(["actors", "install"]);
-    let (status, _, stderr) = install.output().unwrap();
-    assert_eq!(status.code(), Some(4), "{stderr}");
-    assert!(
-        stderr.contains("install leapp and leapp-repository first"),
-        "{stderr}"
-    );
 }

@@ -1,6 +1,8 @@
 //! Our own programs, from a release build.
 use std::path::{Path, PathBuf};
 
+use livemode_common::cmd::Cmd;
+
 /// The top of the source tree.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -20,4 +22,17 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The tree of `make install` below a directory, of those programs.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn install(root: &Path) {
+    let install = Cmd::new("make")
+        .arg("-C")
+        .arg(workspace())
+        .args(["--silent", "install"]);
+    let install = install.arg(format!("DESTDIR={}", root.display()));
+    install.run().expect("make install works");
 }
