@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
 use livemode_common::config::KEYS;
-use livemode_common::contract::Manifest;
+use livemode_common::records::Manifest;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::container::{Changed, Programs};
 use livemode_tests::golden;

@@ -41,7 +41,7 @@ fn run() -> Result<()> {
         std::fs::copy(mounted.at(from), out.join(to)).with_context(|| format!("copying {from}"))?;
     }
     std::fs::copy(testbed::source_kernel(mounted.path())?, out.join("source-kernel"))?;
-    let manifest: livemode_common::contract::Manifest =
+    let manifest: livemode_common::records::Manifest =
         serde_json::from_str(&mounted.read("var/lib/leapp/livemode/manifest.json"))?;
     drop(mounted);
     stage("build", started);

@@ -9,7 +9,8 @@ use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
 use livemode_common::cmdline::Cmdline;
-use livemode_common::contract::{BootEntry, STATE};
+use livemode_common::contract::STATE;
+use livemode_common::records::BootEntry;
 use livemode_tests::binaries::{binary, install, workspace};
 use livemode_tests::container::{Changed, Programs};
 use livemode_tests::golden;

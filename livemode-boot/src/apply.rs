@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
-use livemode_common::contract::{BootRecord, Phase, Step, BOOT_RECORD, SCHEMA};
+use livemode_common::contract::{BOOT_RECORD, SCHEMA};
 use livemode_common::fsio;
-use livemode_common::journal::{to_json, Journal};
 use livemode_common::loopback::LoopGuard;
 use livemode_common::mount::{MountSpec, MountStack};
+use livemode_common::records::{BootRecord, Phase, Records, Step, to_json};
 use sys_mount::MountFlags;
 
 use crate::console::{say, Level};
@@ -204,7 +204,7 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
     }
     let mut mounts = MountStack::default();
     device::mount(&disk.device, &disk.mount, &mut mounts)?;
-    let journal = Journal::in_dir(dir);
+    let journal = Records::in_dir(dir);
     // Only what `build` has begun: no other disk is written to.
     let Some(state) = journal.state()? else {
         return Ok(false);

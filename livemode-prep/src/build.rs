@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{BootEntry, Manifest, Phase, State, SCHEMA};
+use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::image_ref::ImageRef;
-use livemode_common::journal::{to_json, Journal};
+use livemode_common::records::{BootEntry, Manifest, Phase, Records, State, to_json};
 
 use crate::args::Loader;
 use crate::chroot::Chroot;
@@ -57,7 +57,7 @@ pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
 }
 
 fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
-    let former = Journal::of(&plan.root).manifest()?;
+    let former = Records::of(&plan.root).manifest()?;
     let scratch = Scratch::begin(
         &plan.root,
         &plan.paths.leftovers(),

@@ -1,12 +1,12 @@
 //! What is prepared, and how the last upgrade went.
 use anyhow::Result;
-use livemode_common::contract::{Manifest, LEAPP_LOG, SCHEMA};
-use livemode_common::journal::Journal;
+use livemode_common::contract::{LEAPP_LOG, SCHEMA};
+use livemode_common::records::{Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
-    let journal = Journal::of(root);
+    let journal = Records::of(root);
     let (manifest, state) = (journal.manifest()?, journal.state()?);
     let problems = manifest.as_ref().map_or(Vec::new(), |m| problems(root, m));
     if as_json {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::cmdline::Cmdline;
-use livemode_common::contract::{karg, Phase, START_REQUEST, UPGRADE_UNIT};
+use livemode_common::contract::{karg, START_REQUEST, UPGRADE_UNIT};
 use livemode_common::fsio;
-use livemode_common::journal::Journal;
+use livemode_common::records::{Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
 const POLL: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ pub(crate) fn start_and_follow(source: &SysRoot) -> Result<()> {
     std::thread::sleep(POLL);
     view.kill()?;
     view.wait()?;
-    match Journal::of(source).state()? {
+    match Records::of(source).state()? {
         Some(state) if state.state == Phase::Succeeded => Ok(()),
         Some(state) => bail!("the upgrade is {}: {}", state.state, state.message),
         None => bail!("the upgrade did not start; see: journalctl -u {UPGRADE_UNIT}"),

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use livemode_common::cmdline::Cmdline;
 use livemode_common::container::ContainerDir;
-use livemode_common::contract::{
-    karg, BootRecord, Manifest, BOOT_RECORD, MANIFEST, MANIFEST_FILE, RUN_DEVICE,
-};
-use livemode_common::journal::Journal;
+use livemode_common::contract::{karg, BOOT_RECORD, MANIFEST, MANIFEST_FILE, RUN_DEVICE};
+use livemode_common::records::{BootRecord, Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 use livemode_common::{fstab, mountinfo};
 
@@ -47,7 +45,7 @@ impl Facts {
                 .filter(|path| !path.is_empty())
                 .map(|path| ContainerDir::new(source.path()).resolve(path))
                 .transpose()?,
-            manifest: Journal::of(source).manifest()?,
+            manifest: Records::of(source).manifest()?,
             booted_sha256: boot.and_then(|b| b.sha256),
             not_mounted: not_mounted(
                 &read(Path::new("/etc/fstab"))?,

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{Phase, LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
+use livemode_common::contract::{LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
 use livemode_common::fsio;
-use livemode_common::journal::Journal;
+use livemode_common::records::{Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
 use crate::upgrade::Output;
@@ -32,7 +32,7 @@ pub(crate) fn success(source: &SysRoot, output: &mut Output) -> Result<()> {
 /// is decided here and nowhere else.
 pub(crate) fn failure(
     source: &SysRoot,
-    journal: &Journal,
+    journal: &Records,
     attempt: u32,
     fault: &str,
     exit_code: Option<i32>,

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{Phase, JOURNAL_LOG, UPGRADE_UNIT};
+use livemode_common::contract::{JOURNAL_LOG, UPGRADE_UNIT};
 use livemode_common::fsio;
-use livemode_common::journal::Journal;
+use livemode_common::records::{Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
 /// How long a line may be only in memory.
@@ -85,7 +85,7 @@ pub(crate) fn to_source(source: &SysRoot) -> Result<()> {
     let dir = path.parent().unwrap_or(source.path());
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let mut log = fsio::append(&path, 0o600)?;
-    let journal = Journal::of(source);
+    let journal = Records::of(source);
     if let Some(state) = journal.state()?.filter(|state| state.state == Phase::Prepared) {
         journal.record(Phase::Booted, state.attempt, "the live system is up", None)?;
     }

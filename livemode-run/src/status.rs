@@ -1,12 +1,12 @@
 //! Where the upgrade stands.
 use anyhow::Result;
 use livemode_common::contract::{LEAPP_LOG, SCHEMA};
-use livemode_common::journal::Journal;
+use livemode_common::records::Records;
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 pub(crate) fn print(source: &SysRoot, as_json: bool) -> Result<()> {
-    let state = Journal::of(source).state()?;
+    let state = Records::of(source).state()?;
     if as_json {
         println!("{}", json!({"schema": SCHEMA, "upgrade": state}));
         return Ok(());

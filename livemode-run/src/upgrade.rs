@@ -5,10 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use livemode_common::contract::{Manifest, Phase, BOOT_RECORD, LEAPP_LOG};
+use livemode_common::contract::{BOOT_RECORD, LEAPP_LOG};
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
-use livemode_common::journal::Journal;
+use livemode_common::records::{Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::Facts;
@@ -41,7 +41,7 @@ impl Output {
 }
 
 pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
-    let journal = Journal::of(source);
+    let journal = Records::of(source);
     let mut facts = Facts::gather(source, cmdline)?;
     if facts.not_mounted.iter().any(|target| target == source.path()) {
         return Err(precondition(format!(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::cmdline::Cmdline;
-use livemode_common::contract::Manifest;
+use livemode_common::records::Manifest;
 
 use crate::baseline;
 use crate::binaries::workspace;

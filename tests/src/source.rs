@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{Manifest, MANIFEST, STATE_DIR};
+use livemode_common::contract::{MANIFEST, STATE_DIR};
+use livemode_common::records::Manifest;
 
 use crate::binaries::{binary, workspace};
 use crate::disk::{self, Mounted};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::Manifest;
+use livemode_common::records::Manifest;
 
 use crate::binaries::{binary, workspace};
 use crate::{cache, disk};

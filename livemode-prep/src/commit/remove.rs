@@ -7,14 +7,14 @@ use livemode_common::config::Config;
 use livemode_common::contract::{BootFiles, MANIFEST, STATE, STATE_DIR};
 use livemode_common::failure::precondition;
 use livemode_common::fsio::sync_dir;
-use livemode_common::journal::Journal;
+use livemode_common::records::Records;
 use livemode_common::sysroot::SysRoot;
 
 use crate::args::Loader;
 use crate::{loader, scratch};
 
 pub(crate) fn run(root: &SysRoot) -> Result<()> {
-    let manifest = Journal::of(root).manifest()?;
+    let manifest = Records::of(root).manifest()?;
     let default = Config::default().squashfs_image_path;
     let image = root.at(manifest.as_ref().map_or(&default, |m| &m.image.path));
     let dir = image.parent().unwrap_or(Path::new("/"));
@@ -41,7 +41,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
     scratch::sweep(root, &leftovers)?;
 
     // The sweep may have completed a commit: what is there now is what the manifest says now.
-    if let Some(manifest) = Journal::of(root).manifest()? {
+    if let Some(manifest) = Records::of(root).manifest()? {
         // An entry whose files are gone would boot into nothing.
         if manifest.boot.loader != Loader::None.name() {
             loader::take_back(root, &arch, &manifest).context("taking the boot entry back")?;

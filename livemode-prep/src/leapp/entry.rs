@@ -2,10 +2,10 @@
 //! arguments that `build` decided, is read back, and only then boots by default.
 use anyhow::{Context, Result};
 use livemode_common::cmdline::Cmdline;
-use livemode_common::contract::{Manifest, MANIFEST, SCHEMA};
+use livemode_common::contract::{MANIFEST, SCHEMA};
 use livemode_common::failure::precondition;
 use livemode_common::fsio::atomic_write;
-use livemode_common::journal::{to_json, Journal};
+use livemode_common::records::{Manifest, Records, to_json};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::{bootentry, scratch};
 
 /// Completes the entry. Until it is as it must be, and on any error, the old system boots by default.
 pub(crate) fn run(root: &SysRoot, leapp: Option<&LeappFacts>, Json { json }: Json) -> Result<()> {
-    let manifest = Journal::of(root)
+    let manifest = Records::of(root)
         .manifest()?
         .ok_or_else(|| precondition("nothing is built; first: livemode-prep build --boot-entry leapp"))?;
     if manifest.boot.loader != Loader::Leapp.name() {

@@ -3,9 +3,9 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
-use livemode_common::contract::Artifact;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
+use livemode_common::records::Artifact;
 
 use crate::chroot::Chroot;
 use crate::initramfs;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use livemode_common::cmd::{find_program, Cmd};
 use livemode_common::cmdline::Cmdline;
-use livemode_common::contract::{karg, Manifest};
+use livemode_common::contract::karg;
 use livemode_common::failure::precondition;
 use livemode_common::fsio::{atomic_write, sync_dir};
+use livemode_common::records::Manifest;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 

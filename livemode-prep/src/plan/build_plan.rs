@@ -8,7 +8,7 @@ use livemode_common::container::ContainerDir;
 use livemode_common::contract::{BootFiles, MANIFEST, SCHEMA, STATE};
 use livemode_common::failure::{precondition, Failure};
 use livemode_common::fstab::Entry;
-use livemode_common::journal::Journal;
+use livemode_common::records::Records;
 use livemode_common::sysroot::SysRoot;
 use serde_json::{json, Value};
 
@@ -131,7 +131,7 @@ pub(crate) fn make(
         .collect();
     let boot_content = leapp.and_then(|leapp| leapp.boot_content.as_ref());
     let paths = Paths::new(root, &facts, &config.squashfs_image_path, boot_content);
-    let earlier = Journal::of(root).manifest()?;
+    let earlier = Records::of(root).manifest()?;
     let has_entry = earlier
         .as_ref()
         .is_some_and(|manifest| manifest.boot.loader != Loader::None.name());
