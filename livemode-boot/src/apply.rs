@@ -8,7 +8,7 @@ use livemode_common::contract::{BOOT_RECORD, SCHEMA};
 use livemode_common::fsio;
 use livemode_common::loopback::LoopGuard;
 use livemode_common::mount::{MountSpec, MountStack};
-use livemode_common::records::{BootRecord, Phase, Records, Step, to_json};
+use livemode_common::records::{to_json, BootRecord, Phase, Records, Step};
 use sys_mount::MountFlags;
 
 use crate::console::{say, Level};

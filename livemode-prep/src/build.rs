@@ -1,4 +1,8 @@
 //! Carries the plan out. Everything is made under names that do not count, then renamed together.
+pub(crate) mod boot_files;
+pub(crate) mod programs;
+pub(crate) mod progress;
+
 use std::fs::{self, File};
 use std::path::PathBuf;
 
@@ -8,14 +12,17 @@ use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::image_ref::ImageRef;
-use livemode_common::records::{BootEntry, Manifest, Phase, Records, State, to_json};
+use livemode_common::records::{to_json, BootEntry, Manifest, Phase, Records, State};
 
 use crate::args::Loader;
+use crate::build::progress::Progress;
 use crate::chroot::Chroot;
-use crate::plan::BuildPlan;
-use crate::progress::Progress;
-use crate::scratch::Scratch;
-use crate::{bootfiles, commit, live_system, packages, squash};
+use crate::commit::scratch::Scratch;
+use crate::commit::transaction as commit;
+use crate::plan::build_plan::BuildPlan;
+use crate::plan::live_system;
+use crate::plan::packages;
+use crate::plan::squashfs;
 
 const STEPS: u32 = 5;
 
@@ -72,7 +79,7 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     }
 
     progress.step("initramfs", None);
-    let boot = bootfiles::make(plan, &mut chroot)?;
+    let boot = boot_files::make(plan, &mut chroot)?;
 
     progress.step("live system", None);
     chroot.close_resolver()?;
@@ -80,7 +87,7 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
 
     progress.step("image", Some(plan.userspace.image_bytes));
     let image = plan.paths.unfinished(&plan.paths.image);
-    squash::pack(&mut chroot, &plan.packing, &image, progress)?;
+    squashfs::pack(&mut chroot, &plan.packing, &image, progress)?;
     drop(chroot);
     use std::os::unix::fs::PermissionsExt;
     File::open(&image)
@@ -94,7 +101,7 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         .with_context(|| format!("looking at {}", image.display()))?
         .len();
     progress.step("digest", Some(size));
-    let image = bootfiles::artifact(plan, &image, &plan.paths.image, |bytes| progress.at(bytes))?;
+    let image = boot_files::artifact(plan, &image, &plan.paths.image, |bytes| progress.at(bytes))?;
     let arguments = plan.arguments(&image.sha256, image.size);
     let manifest = Manifest {
         schema: SCHEMA,
@@ -163,7 +170,7 @@ fn remove_superseded(plan: &BuildPlan, former: &Manifest, manifest: &Manifest) -
     let image = (former.image.path != manifest.image.path).then_some(&former.image);
     let hmac = former.hmac.as_ref().filter(|_| manifest.hmac.is_none());
     for old in image.into_iter().chain(hmac) {
-        crate::remove::remove_file(&plan.root.at(&old.path))?;
+        crate::commit::remove::remove_file(&plan.root.at(&old.path))?;
     }
     Ok(())
 }

@@ -8,8 +8,18 @@ use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::args::{Cli, Command, Json, Userspace};
-use crate::leapp::LeappFacts;
-use crate::{actors, build, check, entry, facts, packages, plan, preconditions, remove, scratch, status};
+use crate::build;
+use crate::commit::remove;
+use crate::commit::scratch;
+use crate::facts::leapp::LeappFacts;
+use crate::facts::source as facts;
+use crate::leapp::actors;
+use crate::leapp::check;
+use crate::leapp::entry;
+use crate::plan::build_plan as plan;
+use crate::plan::packages;
+use crate::plan::refusals;
+use crate::status;
 
 pub(crate) fn run() -> Result<()> {
     let Cli { shared, command } = Cli::parse();
@@ -71,7 +81,7 @@ pub(crate) fn run() -> Result<()> {
             // Of a system that cannot be looked at, only what every one needs is known.
             let of_storage =
                 facts::Facts::gather(&root, leapp_facts()?.as_ref(), &config.squashfs_image_path)
-                    .map(|facts| preconditions::storage(&config, &facts, &|_| true).packages())
+                    .map(|facts| refusals::storage(&config, &facts, &|_| true).packages())
                     .unwrap_or_default();
             let packages = packages::required(&config, &of_storage);
             if json {

@@ -8,9 +8,9 @@ use livemode_common::fsio;
 use livemode_common::records::Artifact;
 
 use crate::chroot::Chroot;
-use crate::initramfs;
-use crate::plan::BuildPlan;
-use crate::scratch::stage;
+use crate::commit::scratch::stage;
+use crate::plan::build_plan::BuildPlan;
+use crate::plan::initramfs;
 
 /// What lies in /boot once the build counts.
 pub(crate) struct BootFiles {

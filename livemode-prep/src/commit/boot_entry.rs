@@ -14,7 +14,7 @@ use livemode_common::records::Manifest;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
-use crate::bootentry;
+use crate::plan::arguments;
 
 const GRUBBY: &str = "grubby";
 const TITLE: &str = "LiveMode upgrade";
@@ -136,7 +136,7 @@ impl GrubbyEntry {
     fn root_and_removals(&self, grubby: &Cmd, arguments: &str) -> Vec<Cmd> {
         let (root, _) = root_and_others(arguments);
         let update = || grubby.clone().args(["--update-kernel", &self.kernel]);
-        let removals: Vec<&str> = bootentry::TAKEN_AWAY
+        let removals: Vec<&str> = arguments::TAKEN_AWAY
             .into_iter()
             .filter(|key| *key != karg::ROOT)
             .collect();

@@ -11,7 +11,8 @@ use livemode_common::records::Records;
 use livemode_common::sysroot::SysRoot;
 
 use crate::args::Loader;
-use crate::{loader, scratch};
+use crate::commit::boot_entry as loader;
+use crate::commit::scratch;
 
 pub(crate) fn run(root: &SysRoot) -> Result<()> {
     let manifest = Records::of(root).manifest()?;

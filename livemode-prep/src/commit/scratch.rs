@@ -14,7 +14,7 @@ use livemode_common::fsio::remove_temps;
 use livemode_common::sysroot::SysRoot;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::commit;
+use crate::commit::transaction;
 
 /// The last moments of killed children can keep a directory busy.
 const TRIES: u32 = 50;
@@ -152,7 +152,7 @@ fn remove_empty(dirs: &[PathBuf]) -> Result<()> {
 
 /// Completes or undoes a commit that was cut off, then removes the leftovers and what was being written beside them.
 pub(crate) fn sweep(root: &SysRoot, leftovers: &[PathBuf]) -> Result<()> {
-    commit::finish(root, &leftovers[0])?;
+    transaction::finish(root, &leftovers[0])?;
     for path in leftovers {
         remove_all(path)?;
         remove_temps(path.parent().unwrap_or(Path::new("/")))?;

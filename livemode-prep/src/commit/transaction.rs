@@ -9,8 +9,8 @@ use livemode_common::fsio::{atomic_write, sync_dir};
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
-use crate::loader::{GrubbyEntry, Saved};
-use crate::scratch::{former, stage};
+use crate::commit::boot_entry::{GrubbyEntry, Saved};
+use crate::commit::scratch::{former, stage};
 
 /// In the work directory.
 const RECORD: &str = "commit.json";
@@ -133,7 +133,7 @@ impl Undo {
         let kept: Vec<(PathBuf, PathBuf)> = self.kept.clone();
         complete(root, &kept)?;
         for path in self.new.iter().map(|path| root.at(path)) {
-            crate::remove::remove_file(&path)?;
+            crate::commit::remove::remove_file(&path)?;
         }
         self.loader.restore(root)
     }

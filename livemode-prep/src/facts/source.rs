@@ -14,8 +14,8 @@ use livemode_common::mountinfo::{self, Mount};
 use livemode_common::sysroot::SysRoot;
 use nix::sys::statvfs::{statvfs, FsFlags};
 
-use crate::leapp::LeappFacts;
-use crate::storage::sources::Sources;
+use crate::facts::leapp::LeappFacts;
+use crate::facts::storage::Sources;
 
 /// A directory that will be written to.
 #[derive(Debug, Clone)]

@@ -1,4 +1,7 @@
 //! Reads what the model of the storage is made from.
+pub(crate) mod crypttab;
+pub(crate) mod devices;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -9,8 +12,8 @@ use livemode_common::fstab::Entry;
 use livemode_common::mountinfo::Mount;
 use livemode_common::sysroot::SysRoot;
 
-use super::crypttab::{self, Key, Volume};
-use super::devices::{lsblk, Devices};
+use self::crypttab::{Key, Volume};
+use self::devices::{lsblk, Devices};
 
 const BY_ID: &str = "dev/disk/by-id";
 

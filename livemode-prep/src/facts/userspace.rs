@@ -9,7 +9,7 @@ use livemode_common::cmd::find_program;
 use livemode_common::container::ContainerDir;
 use livemode_common::failure::precondition;
 
-use crate::initramfs::contents::module_name;
+use crate::plan::initramfs_contents::module_name;
 
 /// What never goes into the image, as mksquashfs's wildcards: caches, what only the initramfs needs, and what is
 /// mounted over.

@@ -155,7 +155,7 @@ fn link(root: &SysRoot) -> Result<()> {
 }
 
 fn restore(root: &SysRoot) -> Result<()> {
-    crate::remove::remove_file(&root.path().join(LINK))?;
+    crate::commit::remove::remove_file(&root.path().join(LINK))?;
     let (leapps, aside) = (root.at(LEAPPS), root.at(ASIDE));
     if aside.is_dir() {
         if leapps.is_dir() {

@@ -7,10 +7,13 @@ use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::args::Json;
-use crate::facts::Facts;
-use crate::leapp::LeappFacts;
-use crate::space::{self, Budget};
-use crate::{actors, carried, preconditions, squash};
+use crate::facts::leapp::LeappFacts;
+use crate::facts::source::Facts;
+use crate::leapp::actors;
+use crate::plan::carried;
+use crate::plan::refusals;
+use crate::plan::space::{self, Budget};
+use crate::plan::squashfs;
 
 /// Prints what to expect, and fails with every precondition that is not met.
 pub(crate) fn run(
@@ -21,18 +24,18 @@ pub(crate) fn run(
 ) -> Result<()> {
     let Loaded { config, warnings, .. } = loaded;
     let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
-    let storage = preconditions::storage(&config, &facts, &|_| true);
+    let storage = refusals::storage(&config, &facts, &|_| true);
     let carried = carried::gather(root, &config, &storage, None)?;
     let budgets = space::expected(&facts.image_dir, &facts.boot);
     let warnings = [
         warnings,
         storage.warnings,
         carried.warnings,
-        preconditions::warnings(&config),
+        refusals::warnings(&config),
     ]
     .concat();
-    let mut faults = preconditions::faults(&config, &facts);
-    if squash::known_here().is_empty() {
+    let mut faults = refusals::faults(&config, &facts);
+    if squashfs::known_here().is_empty() {
         faults.push("mksquashfs is missing; install squashfs-tools".to_owned());
     }
     faults.extend(actors::fault(root));

@@ -5,14 +5,15 @@ use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::{MANIFEST, SCHEMA};
 use livemode_common::failure::precondition;
 use livemode_common::fsio::atomic_write;
-use livemode_common::records::{Manifest, Records, to_json};
+use livemode_common::records::{to_json, Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::args::{Json, Loader};
-use crate::leapp::LeappFacts;
-use crate::loader::GrubbyEntry;
-use crate::{bootentry, scratch};
+use crate::commit::boot_entry::GrubbyEntry;
+use crate::commit::scratch;
+use crate::facts::leapp::LeappFacts;
+use crate::plan::arguments;
 
 /// Completes the entry. Until it is as it must be, and on any error, the old system boots by default.
 pub(crate) fn run(root: &SysRoot, leapp: Option<&LeappFacts>, Json { json }: Json) -> Result<()> {
@@ -31,7 +32,7 @@ pub(crate) fn run(root: &SysRoot, leapp: Option<&LeappFacts>, Json { json }: Jso
     let arguments = leapp
         .map_or_else(|| decided.clone(), |leapp| leapp.adjusted(&decided))
         .to_string();
-    bootentry::check_length(&arguments).map_err(precondition)?;
+    arguments::check_length(&arguments).map_err(precondition)?;
 
     let arch = nix::sys::utsname::uname()?
         .machine()

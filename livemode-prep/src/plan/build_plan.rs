@@ -13,16 +13,22 @@ use livemode_common::sysroot::SysRoot;
 use serde_json::{json, Value};
 
 use crate::args::Loader;
-use crate::carried::{self, Carried};
-use crate::facts::Facts;
-use crate::initramfs::contents::plain;
-use crate::leapp::{BootContent, LeappFacts, Requested};
-use crate::loader::GrubbyEntry;
-use crate::space::{self, Budget};
-use crate::squash::{self, Packing};
-use crate::storage::{Layer, Storage};
-use crate::userspace::Userspace;
-use crate::{bootentry, initramfs, live_system, livefstab, packages, preconditions, scratch};
+use crate::commit::boot_entry::GrubbyEntry;
+use crate::commit::scratch;
+use crate::facts::leapp::{BootContent, LeappFacts, Requested};
+use crate::facts::source::Facts;
+use crate::facts::userspace::Userspace;
+use crate::plan::arguments;
+use crate::plan::carried::{self, Carried};
+use crate::plan::fstab;
+use crate::plan::initramfs;
+use crate::plan::initramfs_contents::plain;
+use crate::plan::live_system;
+use crate::plan::packages;
+use crate::plan::refusals;
+use crate::plan::space::{self, Budget};
+use crate::plan::squashfs::{self, Packing};
+use crate::plan::storage::{Layer, Storage};
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
@@ -118,7 +124,7 @@ pub(crate) fn make(
 ) -> Result<BuildPlan> {
     let userspace = Userspace::inspect(container)?;
     let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
-    let storage = preconditions::storage(&config, &facts, &|fstype| userspace.knows_file_system(fstype));
+    let storage = refusals::storage(&config, &facts, &|fstype| userspace.knows_file_system(fstype));
     let required_packages = packages::required(&config, &storage.packages());
     let missing_packages = packages::missing_in(&userspace, &required_packages)?;
     let held: Vec<String> = facts
@@ -164,13 +170,13 @@ pub(crate) fn make(
         is_given: boot_content.is_some(),
         requested: leapp.map(LeappFacts::requested).unwrap_or_default().with(&early),
         root: root.clone(),
-        packing: squash::choose(
-            &squash::known_here(),
-            &squash::known_in(&userspace)?,
+        packing: squashfs::choose(
+            &squashfs::known_here(),
+            &squashfs::known_in(&userspace)?,
             &userspace.kernel.config,
         )?,
         initramfs_compressor: initramfs::compressor(&userspace),
-        live_fstab: livefstab::live(&storage.mounts, &held),
+        live_fstab: fstab::live(&storage.mounts, &held),
         carried,
         storage,
         budgets: space::budgets(
@@ -191,11 +197,11 @@ pub(crate) fn make(
 impl BuildPlan {
     /// An error with every precondition that is not met.
     pub(crate) fn check(&self) -> Result<()> {
-        let mut faults = preconditions::faults(&self.config, &self.facts);
+        let mut faults = refusals::faults(&self.config, &self.facts);
         faults.extend(self.storage.faults.iter().cloned());
         faults.extend(self.carried.faults.iter().cloned());
         let longest = self.arguments(&"0".repeat(64), u64::from(u32::MAX));
-        faults.extend(bootentry::check_length(&longest).err());
+        faults.extend(arguments::check_length(&longest).err());
         faults.extend(self.budgets.iter().filter_map(Budget::fault));
         if self.is_given && !self.missing_packages.is_empty() {
             faults.push(format!(
@@ -212,11 +218,7 @@ impl BuildPlan {
 
     /// What an admin should know, though nothing stands against the build.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        [
-            self.carried.warnings.clone(),
-            preconditions::warnings(&self.config),
-        ]
-        .concat()
+        [self.carried.warnings.clone(), refusals::warnings(&self.config)].concat()
     }
 
     /// A path of this machine as the source system knows it.
@@ -234,7 +236,7 @@ impl BuildPlan {
             ..
         } = &self.facts;
         let state_dir = state_device.dir.to_string_lossy();
-        let image = bootentry::Image {
+        let image = arguments::Image {
             reference: self.storage.image_reference.as_deref().unwrap_or("UUID=unknown"),
             dir: &image_device.dir.to_string_lossy(),
             state_dir: (image_device.source == state_device.source).then_some(&state_dir),
@@ -242,7 +244,7 @@ impl BuildPlan {
             sha256,
             size,
         };
-        bootentry::arguments(&image, &self.config, &self.facts.arguments, &self.storage.image).to_string()
+        arguments::arguments(&image, &self.config, &self.facts.arguments, &self.storage.image).to_string()
     }
 
     /// The call of dracut, in the container.
@@ -260,8 +262,8 @@ impl BuildPlan {
     fn commands(&self) -> Vec<Cmd> {
         let in_container = |program: &str| Cmd::new("chroot").arg(self.paths.work.join("root")).arg(program);
         let program = match self.packing.tool {
-            squash::Tool::Host => Cmd::new("mksquashfs"),
-            squash::Tool::Container => in_container("mksquashfs"),
+            squashfs::Tool::Host => Cmd::new("mksquashfs"),
+            squashfs::Tool::Container => in_container("mksquashfs"),
         };
         let image = self.paths.unfinished(&self.paths.image);
         let entry = self.entry.iter();
@@ -276,7 +278,7 @@ impl BuildPlan {
         };
         [
             initramfs,
-            squash::command(program, &self.packing, &self.paths.work.join("root"), &image),
+            squashfs::command(program, &self.packing, &self.paths.work.join("root"), &image),
         ]
         .into_iter()
         .chain(loader)

@@ -9,10 +9,8 @@ use livemode_common::config::Config;
 use livemode_common::container::ContainerDir;
 use livemode_common::sysroot::SysRoot;
 
-use crate::storage::Storage;
+use crate::plan::storage::Storage;
 
-mod ifcfg;
-mod ssh_keys;
 mod storage;
 
 const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
@@ -116,7 +114,7 @@ fn convert(source: &ContainerDir, name: &str, carried: &mut Carried) -> Result<(
         let path = format!("{SCRIPTS}/{prefix}-{name}");
         source.exists(&path).then(|| source.read(&path)).transpose()
     };
-    let profile = ifcfg::Profile {
+    let profile = crate::plan::network::ifcfg::Profile {
         name,
         ifcfg: &read("ifcfg")?.unwrap_or_default(),
         keys: &read("keys")?.unwrap_or_default(),
@@ -125,7 +123,7 @@ fn convert(source: &ContainerDir, name: &str, carried: &mut Carried) -> Result<(
         rule: &read("rule")?.unwrap_or_default(),
         rule6: &read("rule6")?.unwrap_or_default(),
     };
-    let converted = ifcfg::to_keyfile(&profile);
+    let converted = crate::plan::network::ifcfg::to_keyfile(&profile);
     for lost in converted.lost {
         carried.warnings.push(format!("{SCRIPTS}/ifcfg-{name}: {lost}"));
     }
@@ -202,7 +200,7 @@ fn ssh(source: &ContainerDir, keys: &str, carried: &mut Carried) -> Result<()> {
     let at = source.resolve(keys)?;
     match fs::read(&at) {
         Ok(content) => {
-            if ssh_keys::valid(&String::from_utf8_lossy(&content)) == 0 {
+            if crate::plan::ssh_keys::valid(&String::from_utf8_lossy(&content)) == 0 {
                 carried.faults.push(format!(
                     "setup_opensshd_using_auth_keys: {keys} holds no valid key; each line is 'TYPE BASE64 COMMENT' as in \
                      sshd(8), AUTHORIZED_KEYS"

@@ -2,7 +2,7 @@
 use livemode_common::contract::SOURCE_MOUNT;
 use livemode_common::fstab::Entry;
 
-use crate::storage::{is_file, Mount};
+use crate::plan::storage::{is_file, Mount};
 
 /// What the services of the live system wait for; `nofail` alone would let them start before the mounts.
 const USERS: [&str; 2] = ["livemode-journal.service", "livemode-upgrade.service"];
@@ -82,8 +82,8 @@ fn rerooted(option: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::sources::Sources;
-    use crate::storage::{Setting, Storage};
+    use crate::facts::storage::Sources;
+    use crate::plan::storage::{Setting, Storage};
     use livemode_common::cmdline::Cmdline;
     use livemode_common::fstab::parse;
 

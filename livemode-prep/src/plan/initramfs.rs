@@ -5,14 +5,12 @@ use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::container::ContainerDir;
 
-use crate::artifacts;
+use crate::build::programs;
 use crate::chroot::Chroot;
-use crate::leapp::Requested;
-use crate::userspace::Userspace;
+use crate::facts::leapp::Requested;
+use crate::facts::userspace::Userspace;
 
-pub(crate) mod contents;
-
-use contents::Contents;
+use crate::plan::initramfs_contents::Contents;
 
 /// Where dracut puts it, in the container.
 pub(crate) const OUTPUT: &str = "/var/tmp/livemode-initramfs.img";
@@ -21,17 +19,17 @@ const MODULE_DIR: &str = "/usr/lib/dracut/modules.d/90livemode";
 const MODULE: [(&str, &str, u32); 3] = [
     (
         "module-setup.sh",
-        include_str!("../../livemode-boot/dracut/90livemode/module-setup.sh"),
+        include_str!("../../../livemode-boot/dracut/90livemode/module-setup.sh"),
         0o755,
     ),
     (
         "livemode-cmdline.sh",
-        include_str!("../../livemode-boot/dracut/90livemode/livemode-cmdline.sh"),
+        include_str!("../../../livemode-boot/dracut/90livemode/livemode-cmdline.sh"),
         0o755,
     ),
     (
         "livemode-mount.sh",
-        include_str!("../../livemode-boot/dracut/90livemode/livemode-mount.sh"),
+        include_str!("../../../livemode-boot/dracut/90livemode/livemode-mount.sh"),
         0o755,
     ),
 ];
@@ -43,7 +41,7 @@ pub(crate) fn add_module(tree: &ContainerDir) -> Result<()> {
     for (name, content, mode) in MODULE {
         tree.write(format!("{MODULE_DIR}/{name}"), content, mode)?;
     }
-    let binary = artifacts::find_binary("livemode-boot")?;
+    let binary = programs::find_binary("livemode-boot")?;
     let content = std::fs::read(&binary).with_context(|| format!("reading {}", binary.display()))?;
     tree.write(BOOT_BINARY, content, 0o755)
 }

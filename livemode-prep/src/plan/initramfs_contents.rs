@@ -1,7 +1,7 @@
 //! What is in an initramfs, from what lsinitrd(1) says of it. Pure.
 use std::collections::BTreeSet;
 
-use crate::leapp::Requested;
+use crate::facts::leapp::Requested;
 
 /// dracut's modules and all files, these without the leading slash and below usr/ where a merged /usr has them.
 pub(crate) struct Contents {

@@ -6,24 +6,22 @@ use livemode_common::container::ContainerDir;
 use livemode_common::contract::SOURCE_MOUNT;
 use livemode_common::fstab::Entry;
 
-use crate::artifacts;
-use crate::plan::BuildPlan;
-
-mod sshd;
+use crate::build::programs;
+use crate::plan::build_plan::BuildPlan;
 
 const UNIT_DIR: &str = "/etc/systemd/system";
 const UNITS: [(&str, &str); 3] = [
     (
         "livemode-upgrade.service",
-        include_str!("../../livemode-run/systemd/livemode-upgrade.service"),
+        include_str!("../../../livemode-run/systemd/livemode-upgrade.service"),
     ),
     (
         "livemode-console.service",
-        include_str!("../../livemode-run/systemd/livemode-console.service"),
+        include_str!("../../../livemode-run/systemd/livemode-console.service"),
     ),
     (
         "livemode-journal.service",
-        include_str!("../../livemode-run/systemd/livemode-journal.service"),
+        include_str!("../../../livemode-run/systemd/livemode-journal.service"),
     ),
 ];
 /// First-boot questions, tty1's log-in (the log is there), and what would work on disks or the image at shutdown:
@@ -56,17 +54,17 @@ fn items(plan: &BuildPlan) -> Vec<Item> {
     );
     file(
         "/usr/bin/upgrade",
-        include_bytes!("../image/upgrade").to_vec(),
+        include_bytes!("../../image/upgrade").to_vec(),
         0o755,
     );
     file(
         "/etc/systemd/system.conf.d/livemode.conf",
-        include_bytes!("../image/system.conf").to_vec(),
+        include_bytes!("../../image/system.conf").to_vec(),
         0o644,
     );
     file(
         "/etc/systemd/journald.conf.d/livemode.conf",
-        include_bytes!("../image/journald.conf").to_vec(),
+        include_bytes!("../../image/journald.conf").to_vec(),
         0o644,
     );
     for (name, content) in UNITS {
@@ -75,12 +73,12 @@ fn items(plan: &BuildPlan) -> Vec<Item> {
     if plan.config.setup_network_manager {
         file(
             "/etc/NetworkManager/conf.d/00-livemode.conf",
-            include_bytes!("../image/NetworkManager.conf").to_vec(),
+            include_bytes!("../../image/NetworkManager.conf").to_vec(),
             0o644,
         );
         file(
             "/etc/tmpfiles.d/livemode-network.conf",
-            include_bytes!("../image/network-tmpfiles.conf").to_vec(),
+            include_bytes!("../../image/network-tmpfiles.conf").to_vec(),
             0o644,
         );
     }
@@ -161,7 +159,7 @@ pub(crate) fn write(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
             Item::Link(to, path) => tree.symlink(to, path)?,
         }
     }
-    let binary = artifacts::find_binary("livemode-run")?;
+    let binary = programs::find_binary("livemode-run")?;
     let content = std::fs::read(&binary).with_context(|| format!("reading {}", binary.display()))?;
     tree.write("/usr/bin/livemode-run", content, 0o755)?;
     set_up_dbus(tree)?;
@@ -173,7 +171,7 @@ pub(crate) fn write(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
     if !plan.config.setup_opensshd_using_auth_keys.is_empty() {
         // Debian's name is the second.
         let main = "/etc/ssh/sshd_config";
-        tree.write(main, sshd::config(&tree.read(main)?), 0o600)?;
+        tree.write(main, crate::plan::sshd::config(&tree.read(main)?), 0o600)?;
         tree.set_mode("/root/.ssh", 0o700)?;
         enable(tree, &["sshd.service", "ssh.service"])?;
     }

@@ -6,7 +6,7 @@ use livemode_common::config::Config;
 use livemode_common::failure::precondition;
 
 use crate::chroot::Chroot;
-use crate::userspace::Userspace;
+use crate::facts::userspace::Userspace;
 
 /// What the live system is made of. dracut-live and dracut-squash stay: under leapp, upstream's initramfs
 /// generator adds their modules whoever boots the image.

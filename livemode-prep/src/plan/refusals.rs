@@ -4,8 +4,8 @@ use std::path::Path;
 use livemode_common::cmd::Cmd;
 use livemode_common::config::Config;
 
-use crate::facts::Facts;
-use crate::storage::{Setting, Storage};
+use crate::facts::source::Facts;
+use crate::plan::storage::{Setting, Storage};
 
 /// Every precondition that is not met.
 pub(crate) fn faults(config: &Config, facts: &Facts) -> Vec<String> {

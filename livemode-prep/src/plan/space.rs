@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::facts::Place;
-use crate::userspace::Userspace;
+use crate::facts::source::Place;
+use crate::facts::userspace::Userspace;
 
 const MIB: u64 = 1 << 20;
 /// Programs and firmware of an initramfs for any machine, unpacked; measured 80 to 120 MiB with dracut 057 to 106.

@@ -7,9 +7,9 @@ use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::failure::precondition;
 
+use crate::build::progress::Progress;
 use crate::chroot::Chroot;
-use crate::progress::Progress;
-use crate::userspace::{KernelConfig, Userspace, LEFT_OUT};
+use crate::facts::userspace::{KernelConfig, Userspace, LEFT_OUT};
 
 /// In order of preference: name, what the kernel must have, arguments. zstd at 3 with 1 MiB blocks packs as well as
 /// gzip at 9 for a thirtieth of the time.

@@ -5,14 +5,11 @@ use std::collections::BTreeSet;
 use livemode_common::cmdline::Cmdline;
 use livemode_common::fstab::Entry;
 
-pub(crate) mod crypttab;
-pub(crate) mod devices;
 mod needs;
-pub(crate) mod sources;
 
-use crypttab::{Key, Volume};
+use crate::facts::storage::crypttab::{Key, Volume};
+use crate::facts::storage::Sources;
 pub(crate) use needs::{Layer, Needs};
-use sources::Sources;
 
 /// Kernel interfaces and RAM: the upgrade's container brings its own.
 const VIRTUAL: [&str; 26] = [

@@ -3,9 +3,9 @@ use anyhow::Result;
 use livemode_common::container::ContainerDir;
 
 use super::{names, take, Carried, File, SECRET};
-use crate::leapp::Requested;
-use crate::storage::crypttab::{Key, Volume};
-use crate::storage::Storage;
+use crate::facts::leapp::Requested;
+use crate::facts::storage::crypttab::{Key, Volume};
+use crate::plan::storage::Storage;
 
 const CRYPTTAB: &str = "/etc/crypttab";
 /// Names of the machine towards its storage, for any layer: they cost nothing where nobody reads them.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use livemode_common::cmdline::Word;
 
-use super::devices::{volume_group, Devices};
+use crate::facts::storage::devices::{volume_group, Devices};
 
 /// A layer below a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

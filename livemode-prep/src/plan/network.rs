@@ -1,0 +1,2 @@
+//! Network profiles of the source, as the live system needs them.
+pub(crate) mod ifcfg;
