@@ -1,7 +1,7 @@
 //! The model of whole layouts; what lsblk says is of machines that have them (tests/storage.rs boots them).
-use super::devices::Devices;
-use super::sources::Sources;
 use super::*;
+use crate::facts::storage::devices::Devices;
+use crate::facts::storage::{crypttab, Sources};
 use livemode_common::fstab;
 
 const ROOT: &str = "6c697665-6d6f-4d6f-8d6f-000000000001";
@@ -34,7 +34,7 @@ fn words(needs: &Needs) -> Vec<String> {
 
 #[test]
 fn volumes_on_a_mirror_need_both_layers_and_are_drawn_down_to_the_disks() {
-    let sources = sources(include_str!("../../../tests/fixtures/storage/md-lvm.json"), "");
+    let sources = sources(include_str!("../../../../tests/fixtures/storage/md-lvm.json"), "");
     let storage = model(
         &format!("UUID={ROOT} / ext4 defaults 0 1\n"),
         &sources,
@@ -67,7 +67,7 @@ fn volumes_on_a_mirror_need_both_layers_and_are_drawn_down_to_the_disks() {
 
 #[test]
 fn only_what_the_image_stands_on_is_brought_up_early() {
-    let sources = sources(include_str!("../../../tests/fixtures/storage/lvm.json"), "");
+    let sources = sources(include_str!("../../../../tests/fixtures/storage/lvm.json"), "");
     let fstab = format!("/dev/vg1/root / ext4 defaults 0 1\nUUID={VAR} /var ext4 defaults 0 2\n/dev/vg2/usr /usr ext4 defaults 0 2\n");
     let storage = model(&fstab, &sources, ("/dev/mapper/vg2-var", VAR), "");
     assert_eq!(words(&storage.image), ["rd.lvm.vg=vg2"]);
@@ -81,7 +81,7 @@ fn only_what_the_image_stands_on_is_brought_up_early() {
 
 #[test]
 fn an_encrypted_volume_opens_by_its_key_file_or_is_refused() {
-    let lsblk = include_str!("../../../tests/fixtures/storage/luks.json");
+    let lsblk = include_str!("../../../../tests/fixtures/storage/luks.json");
     let of = |crypttab: &str, options: &str, tokens: &[&str]| {
         let mut sources = sources(lsblk, crypttab);
         sources
@@ -138,7 +138,7 @@ fn an_encrypted_volume_opens_by_its_key_file_or_is_refused() {
 #[test]
 fn a_volume_that_the_kernels_line_names_must_open_by_itself_too() {
     let sources = sources(
-        include_str!("../../../tests/fixtures/storage/luks.json"),
+        include_str!("../../../../tests/fixtures/storage/luks.json"),
         &format!("var UUID={LUKS} none luks\n"),
     );
     let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\n/dev/mapper/var none swap defaults 0 0\n");
@@ -153,7 +153,7 @@ fn a_volume_that_the_kernels_line_names_must_open_by_itself_too() {
 #[test]
 fn the_key_of_the_images_volume_goes_into_the_initramfs_and_that_is_said() {
     let sources = sources(
-        include_str!("../../../tests/fixtures/storage/luks.json"),
+        include_str!("../../../../tests/fixtures/storage/luks.json"),
         &format!("var UUID={LUKS} /etc/keys/var.key luks\n"),
     );
     let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\nUUID={VAR} /var ext4 defaults 0 2\n");
@@ -269,7 +269,7 @@ fn what_cannot_be_mounted_is_refused_or_left_out() {
 
 #[test]
 fn a_required_device_that_is_gone_is_refused_on_the_system_itself() {
-    let mut sources = sources(include_str!("../../../tests/fixtures/storage/btrfs.json"), "");
+    let mut sources = sources(include_str!("../../../../tests/fixtures/storage/btrfs.json"), "");
     let fstab = format!("UUID={ROOT} / btrfs subvol=root 0 0\nUUID=gone /data ext4 defaults 0 0\n");
     let elsewhere = model(&fstab, &sources, ("/dev/vdb1", ROOT), "");
     assert_eq!(
