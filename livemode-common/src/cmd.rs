@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{anyhow, bail, Context, Result};
 
@@ -17,6 +18,7 @@ pub struct Cmd {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     outlives_us: bool,
+    limit: Option<Duration>,
 }
 
 impl Cmd {
@@ -27,6 +29,7 @@ impl Cmd {
             args: Vec::new(),
             env: Vec::new(),
             outlives_us: false,
+            limit: None,
         }
     }
 
@@ -57,6 +60,40 @@ impl Cmd {
     pub fn outlive_us(mut self) -> Self {
         self.outlives_us = true;
         self
+    }
+
+    /// How long it may run.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Runs it to its end, output to nowhere, and gives its status and what it wrote to stderr. `look` is called with its
+    /// process id every now and then.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn watch(&self, every: Duration, mut look: impl FnMut(u32)) -> Result<(ExitStatus, String)> {
+        let mut child = self.spawn(|c| {
+            c.stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
+        })?;
+        let mut stderr = child.stderr.take().context("no stderr")?;
+        let reader = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            stderr.read_to_end(&mut text).map(|_| text)
+        });
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            look(child.id());
+            std::thread::sleep(every);
+        };
+        let text = reader.join().map_err(|_| anyhow!("reading stderr"))??;
+        Ok((status, String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// The words, program first.

@@ -1,8 +1,10 @@
 //! The kernel command line: its words as the kernel splits them (lib/cmdline.c, next_arg), in order and with repeats.
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One word: a key and, after the first `=`, a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
     /// What stands before the first `=`.
     pub key: String,
@@ -41,7 +43,7 @@ impl fmt::Display for Word {
 }
 
 /// A whole command line.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cmdline(pub Vec<Word>);
 
 impl Cmdline {

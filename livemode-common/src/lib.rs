@@ -9,6 +9,7 @@ pub mod fsio;
 pub mod fstab;
 pub mod image_ref;
 pub mod loopback;
+pub mod machine;
 pub mod mount;
 pub mod mountinfo;
 pub mod records;

@@ -1,10 +1,12 @@
 //! /proc/self/mountinfo, as proc_pid_mountinfo(5) describes it.
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::fstab::unescape;
 
 /// One mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// The directory of the file system that is mounted here.
     pub root: PathBuf,

@@ -10,9 +10,23 @@ use crate::contract::{MANIFEST_FILE, SCHEMA, STATE_DIR, STATE_FILE};
 use crate::fsio::{atomic_write, now};
 use crate::sysroot::SysRoot;
 
-/// A file that `build` put in place.
+/// Who made a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// `livemode-prep build`.
+    #[default]
+    Made,
+    /// leapp, before `build` ran.
+    Given,
+}
+
+/// A file that the upgrade boots from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
+    /// Who made it.
+    #[serde(default)]
+    pub origin: Origin,
     /// Path as the source system sees it.
     pub path: String,
     /// Size in bytes.
@@ -58,6 +72,9 @@ pub struct Manifest {
     pub config: Config,
     /// Versions of ours and of the tools.
     pub versions: std::collections::BTreeMap<String, String>,
+    /// Directories that `build` made on its way; `remove` removes those that are empty.
+    #[serde(default)]
+    pub made_directories: Vec<String>,
     /// Seconds since the epoch.
     pub created: u64,
 }

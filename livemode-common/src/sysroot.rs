@@ -28,6 +28,14 @@ impl SysRoot {
         }
     }
 
+    /// A path of this machine as that system sees it: absolute, from its root. One that does not lie in it stays as it is.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.0) {
+            Ok(inside) => Path::new("/").join(inside),
+            Err(_) => path.to_owned(),
+        }
+    }
+
     /// The root directory itself.
     pub fn path(&self) -> &Path {
         &self.0

@@ -38,8 +38,8 @@ pub(crate) enum Command {
     Requirements(Json),
     /// Show what stands against an upgrade on this machine, before there is a container; writes nothing
     Check(Json),
-    /// Show what build would do, and the space it needs; writes nothing
-    Plan(Userspace),
+    /// Show whether the upgrade may go on, and what build would do; writes nothing
+    Plan(Plan),
     /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
     Build(Userspace),
     /// Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back
@@ -53,13 +53,15 @@ pub(crate) enum Command {
     Status(Json),
     /// Take back everything that build made; a second call is no error
     Remove,
-    /// Remove what a build leaves half-done, once standard input ends: when that build does
+    /// Print all that a plan is made from, for plan --facts; passwords in it are masked
+    #[command(hide = true)]
+    Facts(Userspace),
+    /// Once standard input ends, when the transaction does that started it: settle what it has left half-done
     #[command(hide = true)]
     Sweep {
-        #[arg(long, value_name = "DIR")]
+        /// Directories that were made for it
+        #[arg(value_name = "DIR")]
         made: Vec<PathBuf>,
-        #[arg(value_name = "PATH", required = true)]
-        leftovers: Vec<PathBuf>,
     },
 }
 
@@ -88,14 +90,26 @@ pub(crate) struct Userspace {
     #[arg(long, value_name = "DIR")]
     pub(crate) userspace: Option<PathBuf>,
     /// Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back
-    #[arg(long, value_enum, default_value_t = Loader::None)]
-    pub(crate) boot_entry: Loader,
+    #[arg(long, value_enum, default_value_t = EntryKeeper::None)]
+    pub(crate) boot_entry: EntryKeeper,
     #[command(flatten)]
     pub(crate) output: Json,
 }
 
+#[derive(Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) userspace: Userspace,
+    /// Show every file, link and service of the live system as well
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Plan from facts of another machine, in place of this one's
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) facts: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Loader {
+pub(crate) enum EntryKeeper {
     /// Nobody
     None,
     /// grubby(8): the entry is made the default one, all or nothing
@@ -104,7 +118,7 @@ pub(crate) enum Loader {
     Leapp,
 }
 
-impl Loader {
+impl EntryKeeper {
     /// Its name in the manifest.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -1,28 +1,28 @@
-//! Carries the plan out. Everything is made under names that do not count, then renamed together.
-pub(crate) mod boot_files;
-pub(crate) mod programs;
-pub(crate) mod progress;
-
+//! Carries a plan out: the plan's lists and nothing else. Everything is made under names that do not count, then committed.
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
-use livemode_common::cmd::Cmd;
 use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::image_ref::ImageRef;
-use livemode_common::records::{to_json, BootEntry, Manifest, Phase, Records, State};
+use livemode_common::records::{to_json, Artifact, BootEntry, Manifest, Origin, Phase, State};
 
-use crate::args::Loader;
-use crate::build::progress::Progress;
+mod boot_files;
+mod initramfs;
+mod items;
+mod packages;
+mod progress;
+mod squashfs;
+
+use progress::Progress;
+
+use crate::args::EntryKeeper;
 use crate::chroot::Chroot;
-use crate::commit::scratch::Scratch;
-use crate::commit::transaction as commit;
-use crate::plan::build_plan::BuildPlan;
-use crate::plan::live_system;
-use crate::plan::packages;
-use crate::plan::squashfs;
+use crate::commit::transaction::{Change, LoaderChange, Transaction};
+use crate::plan::build_plan::{BuildPlan, Target};
 
 const STEPS: u32 = 5;
 
@@ -36,7 +36,7 @@ pub(crate) fn opted_in() -> Result<()> {
 
 /// Builds and prints the result.
 pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
-    for warning in plan.warnings() {
+    for warning in &plan.findings.warnings {
         eprintln!("warning: {warning}");
     }
     let mut progress = Progress::new(STEPS, json);
@@ -45,68 +45,68 @@ pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string(&manifest).context("writing JSON")?);
     } else {
-        println!(
-            "image      {} ({} MiB)",
-            manifest.image.path,
-            manifest.image.size.div_ceil(1 << 20)
-        );
-        println!("kernel     {}", manifest.kernel.path);
-        println!("initramfs  {}", manifest.initramfs.path);
-        println!("arguments  {}", manifest.boot.arguments);
-        let url = &plan.config.url_to_load_squashfs_image_from;
-        if !url.is_empty() {
-            let (image, url) = (&manifest.image, ImageRef::Url(url.clone()).shown());
-            println!("upload     {} to {url}", image.path);
-            println!("           {} bytes, sha256 {}", image.size, image.sha256);
-        }
+        print(plan, &manifest);
     }
     Ok(())
 }
 
+fn print(plan: &BuildPlan, manifest: &Manifest) {
+    println!(
+        "image      {} ({} MiB)",
+        manifest.image.path,
+        manifest.image.size.div_ceil(1 << 20)
+    );
+    println!("kernel     {}", manifest.kernel.path);
+    println!("initramfs  {}", manifest.initramfs.path);
+    println!("arguments  {}", manifest.boot.arguments);
+    let url = &plan.config.url_to_load_squashfs_image_from;
+    if !url.is_empty() {
+        let (image, url) = (&manifest.image, ImageRef::Url(url.clone()).shown());
+        println!("upload     {} to {url}", image.path);
+        println!("           {} bytes, sha256 {}", image.size, image.sha256);
+    }
+}
+
 fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
-    let former = Records::of(&plan.root).manifest()?;
-    let scratch = Scratch::begin(
+    let target = plan
+        .target
+        .as_ref()
+        .context("there is no container to build from")?;
+    let paths = &plan.paths;
+    let targets = [
+        &paths.image,
+        &paths.kernel,
+        &paths.hmac,
+        &paths.initramfs,
+        &paths.state,
+        &paths.manifest,
+    ];
+    let transaction = Transaction::begin(
         &plan.root,
-        &plan.paths.leftovers(),
-        &[&plan.facts.image_dir.path, &plan.facts.state_dir.path],
+        &[&plan.source.image_dir.path],
+        Some(&paths.work),
+        &targets.map(|path| path.as_path()),
     )?;
-    let mut chroot = Chroot::on_disk(&plan.userspace.dir, &plan.paths.work)?;
+    let mut chroot = Chroot::on_disk(&target.dir, &paths.work)?;
 
     progress.step("packages", None);
-    let missing = packages::missing(&chroot, &plan.required_packages)?;
-    if !missing.is_empty() {
-        packages::install(&chroot, &missing)?;
-    }
+    packages::install(&chroot, &plan.missing_packages)?;
 
     progress.step("initramfs", None);
-    let boot = boot_files::make(plan, &mut chroot)?;
+    let boot = boot_files::make(plan, target, &mut chroot)?;
 
     progress.step("live system", None);
     chroot.close_resolver()?;
-    live_system::write(plan, &chroot.tree())?;
+    items::write(&plan.live_items, &plan.root, &chroot.tree())?;
 
-    progress.step("image", Some(plan.userspace.image_bytes));
-    let image = plan.paths.unfinished(&plan.paths.image);
-    squashfs::pack(&mut chroot, &plan.packing, &image, progress)?;
-    drop(chroot);
-    use std::os::unix::fs::PermissionsExt;
-    File::open(&image)
-        .and_then(|f| {
-            f.set_permissions(fs::Permissions::from_mode(0o600))
-                .and_then(|()| f.sync_all())
-        })
-        .with_context(|| format!("syncing {}", image.display()))?;
+    progress.step("image", Some(target.image_bytes));
+    let image = pack(plan, target, chroot, progress)?;
 
-    let size = fs::metadata(&image)
-        .with_context(|| format!("looking at {}", image.display()))?
-        .len();
-    progress.step("digest", Some(size));
-    let image = boot_files::artifact(plan, &image, &plan.paths.image, |bytes| progress.at(bytes))?;
     let arguments = plan.arguments(&image.sha256, image.size);
     let manifest = Manifest {
         schema: SCHEMA,
         boot: BootEntry {
-            loader: plan.loader.name().into(),
+            loader: plan.entry_keeper.name().into(),
             former_default: plan.entry.as_ref().and_then(|entry| entry.former_default.clone()),
             arguments,
         },
@@ -114,21 +114,39 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         kernel: boot.kernel,
         hmac: boot.hmac,
         initramfs: boot.initramfs,
-        kernel_version: plan.userspace.kernel.version.clone(),
-        compressor: plan.packing.compressor.into(),
-        source_arguments: plan.facts.arguments.to_string(),
+        kernel_version: target.kernel.version.clone(),
+        compressor: target.packing.compressor.into(),
+        source_arguments: plan.source.arguments.to_string(),
         config: plan.config.clone(),
-        versions: versions(),
+        versions: versions(plan),
+        made_directories: made_directories(plan, &transaction),
         created: fsio::now(),
     };
-    commit(plan, &scratch, &manifest)?;
-    if let Some(former) = former {
-        remove_superseded(plan, &former, &manifest)?;
-    }
+    commit(plan, transaction, &manifest)?;
     Ok(manifest)
 }
 
-fn commit(plan: &BuildPlan, scratch: &Scratch, manifest: &Manifest) -> Result<()> {
+/// Packs the image and gives its size and digest; it is on the disk then.
+fn pack(plan: &BuildPlan, target: &Target, mut chroot: Chroot, progress: &mut Progress) -> Result<Artifact> {
+    let image = plan.paths.staged(&plan.paths.image);
+    squashfs::pack(&mut chroot, &target.packing, &image, progress)?;
+    drop(chroot);
+    File::open(&image)
+        .and_then(|file| {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+            file.sync_all()
+        })
+        .with_context(|| format!("syncing {}", image.display()))?;
+    let size = fs::metadata(&image)
+        .with_context(|| format!("looking at {}", image.display()))?
+        .len();
+    progress.step("digest", Some(size));
+    boot_files::artifact(plan, Origin::Made, &image, &plan.paths.image, |bytes| {
+        progress.at(bytes)
+    })
+}
+
+fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Result<()> {
     let paths = &plan.paths;
     let state = State {
         schema: SCHEMA,
@@ -138,50 +156,67 @@ fn commit(plan: &BuildPlan, scratch: &Scratch, manifest: &Manifest) -> Result<()
         message: "the image is built; the upgrade starts with the next boot into it".into(),
         exit_code: None,
     };
-    fsio::atomic_write(&paths.unfinished(&paths.state), &to_json(&state)?, 0o600)?;
-    fsio::atomic_write(&paths.unfinished(&paths.manifest), &to_json(manifest)?, 0o600)?;
-    let hmac = manifest.hmac.as_ref().map(|_| &paths.hmac);
-    // The manifest last: until it is there the former one is what remove and status go by.
-    let files = [
-        Some(&paths.image),
-        Some(&paths.kernel),
-        hmac,
-        Some(&paths.initramfs),
-        Some(&paths.state),
-        Some(&paths.manifest),
+    fsio::atomic_write(&paths.staged(&paths.state), &to_json(&state)?, 0o600)?;
+    fsio::atomic_write(&paths.staged(&paths.manifest), &to_json(manifest)?, 0o600)?;
+    let is_made = |artifact: &Artifact| artifact.origin == Origin::Made;
+    let made = [
+        Some((&manifest.image, &paths.image)),
+        Some((&manifest.kernel, &paths.kernel)),
+        manifest.hmac.as_ref().map(|hmac| (hmac, &paths.hmac)),
+        Some((&manifest.initramfs, &paths.initramfs)),
     ];
-    let renames: Vec<(PathBuf, PathBuf)> = files
+    let made = made
         .into_iter()
         .flatten()
-        .map(|path| (paths.unfinished(path), path.clone()))
-        // What leapp has made lies in its place.
-        .filter(|(unfinished, _)| unfinished.exists())
-        .collect();
-    let arguments = match plan.loader {
-        Loader::Grubby => Some(manifest.boot.arguments.as_str()),
-        Loader::None | Loader::Leapp => None,
+        .filter(|(artifact, _)| is_made(artifact));
+    // The manifest last: until it is there the former one is what remove and status go by.
+    let put = made
+        .map(|(_, path)| path)
+        .chain([&paths.state, &paths.manifest])
+        .map(|path| Change::Put {
+            staged: paths.staged(path),
+            target: path.clone(),
+        });
+    let changes: Vec<Change> = superseded(plan, manifest).into_iter().chain(put).collect();
+    let loader = match (&plan.entry, plan.entry_keeper) {
+        (Some(entry), EntryKeeper::Grubby) => LoaderChange::Set(entry, &manifest.boot.arguments),
+        (Some(entry), EntryKeeper::Leapp) => LoaderChange::Disarm(entry),
+        _ => LoaderChange::None,
     };
-    let entry = plan.entry.as_ref().map(|entry| (entry, arguments));
-    commit::make(&plan.root, scratch.work(), &renames, entry)
+    transaction.commit(&changes, loader)
 }
 
-/// An image at a former path, or an hmac file of a kernel that had one.
-fn remove_superseded(plan: &BuildPlan, former: &Manifest, manifest: &Manifest) -> Result<()> {
-    let image = (former.image.path != manifest.image.path).then_some(&former.image);
-    let hmac = former.hmac.as_ref().filter(|_| manifest.hmac.is_none());
-    for old in image.into_iter().chain(hmac) {
-        crate::commit::remove::remove_file(&plan.root.at(&old.path))?;
-    }
-    Ok(())
+/// Files of an earlier build that the new one has no longer: an image at another path, the checksum of a kernel that had
+/// one.
+fn superseded(plan: &BuildPlan, manifest: &Manifest) -> Vec<Change> {
+    let Some(earlier) = &plan.earlier else {
+        return Vec::new();
+    };
+    let image = (earlier.image.path != manifest.image.path).then_some(&earlier.image);
+    let hmac = earlier.hmac.as_ref().filter(|_| manifest.hmac.is_none());
+    let old = image.into_iter().chain(hmac);
+    old.map(|artifact| Change::Remove {
+        target: plan.root.at(&artifact.path),
+    })
+    .collect()
 }
 
-fn versions() -> std::collections::BTreeMap<String, String> {
-    let mut versions =
-        std::collections::BTreeMap::from([("livemode".into(), env!("CARGO_PKG_VERSION").into())]);
-    if let Ok((_, text, _)) = Cmd::new("mksquashfs").arg("-version").output() {
-        if let Some(version) = text.split_whitespace().nth(2) {
-            versions.insert("mksquashfs".into(), version.into());
-        }
-    }
-    versions
+/// Those of an earlier build are still ours.
+fn made_directories(plan: &BuildPlan, transaction: &Transaction) -> Vec<String> {
+    let earlier = plan
+        .earlier
+        .iter()
+        .flat_map(|earlier| earlier.made_directories.clone());
+    let mut all: Vec<String> = earlier.chain(transaction.made()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn versions(plan: &BuildPlan) -> BTreeMap<String, String> {
+    let ours = ("livemode".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let mksquashfs = plan.mksquashfs.iter().cloned();
+    std::iter::once(ours)
+        .chain(mksquashfs.map(|version| ("mksquashfs".to_owned(), version)))
+        .collect()
 }

@@ -1,4 +1,6 @@
 //! Does what the command line of `livemode-prep` asks for.
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Parser;
 use livemode_common::config;
@@ -7,110 +9,142 @@ use livemode_common::failure::precondition;
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
-use crate::args::{Cli, Command, Json, Userspace};
-use crate::build;
-use crate::commit::remove;
-use crate::commit::scratch;
+use crate::args::{self, Cli, Command, EntryKeeper, Json, Shared, Userspace};
+use crate::commit::{remove, transaction};
 use crate::facts::leapp::LeappFacts;
-use crate::facts::source as facts;
-use crate::leapp::actors;
-use crate::leapp::check;
-use crate::leapp::entry;
-use crate::plan::build_plan as plan;
+use crate::facts::{Facts, Scope};
+use crate::leapp::{actors, check, entry};
+use crate::plan::build_plan::BuildPlan;
 use crate::plan::packages;
-use crate::plan::refusals;
-use crate::status;
+use crate::{build, status};
 
 pub(crate) fn run() -> Result<()> {
     let Cli { shared, command } = Cli::parse();
     let root = SysRoot::new(std::path::absolute(&shared.root)?);
-    let load = || {
-        let dir = shared.config_dir.clone().unwrap_or_else(|| root.at(CONFIG_DIR));
-        config::load(&dir, &root)
-    };
-    let leapp_facts = || shared.leapp_facts.as_deref().map(LeappFacts::load).transpose();
-    let prepare = |userspace: &Userspace| -> Result<plan::BuildPlan> {
-        let loaded = load()?;
-        if !userspace.output.json {
-            loaded
-                .warnings
-                .iter()
-                .for_each(|warning| eprintln!("warning: {warning}"));
-        }
-        let leapp = leapp_facts()?;
-        let named = userspace
-            .userspace
-            .clone()
-            .or_else(|| leapp.as_ref().and_then(LeappFacts::userspace));
-        let container = named.ok_or_else(|| precondition("no container is named; give --userspace DIR"))?;
-        plan::make(
-            &root,
-            loaded.config,
-            leapp.as_ref(),
-            &container,
-            userspace.boot_entry,
-        )
+    let inputs = Inputs {
+        shared: &shared,
+        root: &root,
     };
     match command {
-        Command::Config(Json { json }) => {
-            let loaded = load()?;
-            if json {
-                let config::Loaded {
-                    config,
-                    origins,
-                    warnings,
-                } = loaded;
-                println!(
-                    "{}",
-                    json!({"schema": SCHEMA, "livemode": config, "origins": origins, "warnings": warnings})
-                );
-                return Ok(());
-            }
-            loaded
-                .warnings
-                .iter()
-                .for_each(|warning| eprintln!("warning: {warning}"));
-            let values = serde_json::to_value(&loaded.config)?;
-            for key in config::KEYS {
-                println!("{key}: {}  # {}", values[key], loaded.origins[key]);
-            }
-            Ok(())
+        Command::Config(output) => print_config(&inputs.load()?, output),
+        Command::Requirements(output) => print_requirements(&inputs, output),
+        Command::Check(Json { json }) => {
+            let facts = inputs.gather(None, EntryKeeper::None)?;
+            check::run(&BuildPlan::make(facts, EntryKeeper::None), json)
         }
-        Command::Requirements(Json { json }) => {
-            let config = load()?.config;
-            // Of a system that cannot be looked at, only what every one needs is known.
-            let of_storage =
-                facts::Facts::gather(&root, leapp_facts()?.as_ref(), &config.squashfs_image_path)
-                    .map(|facts| refusals::storage(&config, &facts, &|_| true).packages())
-                    .unwrap_or_default();
-            let packages = packages::required(&config, &of_storage);
-            if json {
-                println!("{}", json!({"schema": SCHEMA, "packages": packages}));
-            } else {
-                packages.iter().for_each(|p| println!("{p}"));
-            }
-            Ok(())
-        }
-        Command::Check(json) => check::run(&root, load()?, leapp_facts()?.as_ref(), json),
-        Command::Plan(userspace) => {
-            let plan = prepare(&userspace)?;
-            if userspace.output.json {
-                println!("{}", plan.to_json());
-            } else {
-                print!("{}", plan.describe());
-            }
-            plan.check()
-        }
+        Command::Plan(plan) => print_plan(&inputs, &plan),
         Command::Build(userspace) => {
             build::opted_in()?;
-            let plan = prepare(&userspace)?;
+            let plan = BuildPlan::make(inputs.gather_with(&userspace)?, userspace.boot_entry);
             plan.check()?;
             build::run(&plan, userspace.output.json)
         }
-        Command::Entry(json) => entry::run(&root, leapp_facts()?.as_ref(), json),
+        Command::Facts(userspace) => {
+            println!("{}", inputs.gather_with(&userspace)?.to_json()?);
+            Ok(())
+        }
+        Command::Entry(output) => entry::run(&root, &inputs.leapp()?, output),
         Command::Actors { action } => actors::run(&root, action),
         Command::Status(Json { json }) => status::print(&root, json),
         Command::Remove => remove::run(&root),
-        Command::Sweep { leftovers, made } => scratch::sweep_at_end_of_input(&root, &leftovers, &made),
+        Command::Sweep { made } => transaction::sweep_at_end_of_input(&root, &made),
     }
+}
+
+/// Where facts come from.
+struct Inputs<'a> {
+    shared: &'a Shared,
+    root: &'a SysRoot,
+}
+
+impl Inputs<'_> {
+    fn load(&self) -> Result<config::Loaded> {
+        let dir = self.shared.config_dir.clone();
+        let dir = dir.unwrap_or_else(|| self.root.at(CONFIG_DIR));
+        config::load(&dir, self.root)
+    }
+
+    fn leapp(&self) -> Result<LeappFacts> {
+        let path = self.shared.leapp_facts.as_deref();
+        Ok(path.map(LeappFacts::load).transpose()?.unwrap_or_default())
+    }
+
+    /// With the container that is named, or that leapp names.
+    fn gather_with(&self, userspace: &Userspace) -> Result<Facts> {
+        let named = userspace.userspace.clone();
+        let container = named.map_or_else(|| Ok(self.leapp()?.userspace()), |dir| anyhow::Ok(Some(dir)))?;
+        let container =
+            container.ok_or_else(|| precondition("no container is named; give --userspace DIR"))?;
+        self.gather(Some(container), userspace.boot_entry)
+    }
+
+    fn gather(&self, container: Option<PathBuf>, boot_entry: EntryKeeper) -> Result<Facts> {
+        let loaded = self.load()?;
+        let packages = packages::candidates(&loaded.config);
+        let scope = Scope {
+            root: self.root,
+            leapp: &self.leapp()?,
+            container: container.as_deref(),
+            packages: &packages,
+            with_loader: boot_entry != EntryKeeper::None,
+        };
+        Facts::gather(loaded, scope)
+    }
+}
+
+fn print_config(loaded: &config::Loaded, Json { json }: Json) -> Result<()> {
+    let config::Loaded {
+        config,
+        origins,
+        warnings,
+    } = loaded;
+    if json {
+        println!(
+            "{}",
+            json!({"schema": SCHEMA, "livemode": config, "origins": origins, "warnings": warnings})
+        );
+        return Ok(());
+    }
+    warnings
+        .iter()
+        .for_each(|warning| eprintln!("warning: {warning}"));
+    let values = serde_json::to_value(config)?;
+    for key in config::KEYS {
+        println!("{key}: {}  # {}", values[key], origins[key]);
+    }
+    Ok(())
+}
+
+fn print_requirements(inputs: &Inputs, Json { json }: Json) -> Result<()> {
+    let config = inputs.load()?.config;
+    // Of a system that cannot be looked at, only what every one needs is known.
+    let packages = match inputs.gather(None, EntryKeeper::None) {
+        Ok(facts) => BuildPlan::make(facts, EntryKeeper::None).required_packages,
+        Err(_) => packages::required(&config, &Default::default()),
+    };
+    if json {
+        println!("{}", json!({"schema": SCHEMA, "packages": packages}));
+    } else {
+        packages.iter().for_each(|package| println!("{package}"));
+    }
+    Ok(())
+}
+
+fn print_plan(inputs: &Inputs, arguments: &args::Plan) -> Result<()> {
+    let args::Plan {
+        userspace,
+        all,
+        facts,
+    } = arguments;
+    let facts = match facts.as_deref() {
+        Some(path) => Facts::load(path)?,
+        None => inputs.gather_with(userspace)?,
+    };
+    let plan = BuildPlan::make(facts, userspace.boot_entry);
+    if userspace.output.json {
+        println!("{}", plan.to_json());
+    } else {
+        print!("{}", plan.describe(*all));
+    }
+    Ok(plan.check()?)
 }

@@ -1,5 +1,6 @@
-//! What changes the source system: one transaction for build, entry and remove.
+//! What changes the source system. Build, entry and remove go through one transaction: what it does is written down first,
+//! a failure is undone, and what was cut off is undone or completed by the next call.
 pub(crate) mod boot_entry;
+mod lock;
 pub(crate) mod remove;
-pub(crate) mod scratch;
 pub(crate) mod transaction;

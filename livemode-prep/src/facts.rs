@@ -1,5 +1,131 @@
-//! What is read and asked, before anything is decided. Each fact is a plain value.
+//! What is read and asked before anything is decided, as plain values: `plan` is made from them alone. They can be written
+//! to a file and read back, so that what a user reports is a case for a test.
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use livemode_common::config::{Config, Loaded};
+use livemode_common::contract::SCHEMA;
+use livemode_common::failure::precondition;
+use livemode_common::image_ref::ImageRef;
+use livemode_common::records::{Manifest, Records};
+use livemode_common::sysroot::SysRoot;
+use serde::{Deserialize, Serialize};
+
+pub(crate) mod actors;
+pub(crate) mod files;
 pub(crate) mod leapp;
+pub(crate) mod loader;
+pub(crate) mod program;
 pub(crate) mod source;
 pub(crate) mod storage;
+pub(crate) mod tools;
 pub(crate) mod userspace;
+
+use actors::Found;
+use files::Files;
+use leapp::LeappFacts;
+use loader::Loader;
+use source::Source;
+use storage::Storage;
+use tools::Tools;
+use userspace::Userspace;
+
+/// Everything that a plan is made from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    schema: u32,
+    pub(crate) config: Config,
+    /// What leapp's own loader would not like of the configuration's files.
+    pub(crate) config_warnings: Vec<String>,
+    /// Where the source system lies on this machine.
+    pub(crate) root: PathBuf,
+    pub(crate) source: Source,
+    pub(crate) storage: Storage,
+    /// The source's files that some rule may carry.
+    pub(crate) files: Files,
+    /// The boot loader, where an entry is to be made in it.
+    pub(crate) loader: Option<Loader>,
+    /// Programs of this machine.
+    pub(crate) tools: Tools,
+    /// The target container; none before leapp has made it.
+    pub(crate) userspace: Option<Userspace>,
+    pub(crate) leapp: LeappFacts,
+    /// Whose livemode actors leapp finds.
+    pub(crate) actors: Found,
+    /// What an earlier build made.
+    pub(crate) earlier: Option<Manifest>,
+}
+
+/// What to look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) root: &'a SysRoot,
+    pub(crate) leapp: &'a LeappFacts,
+    /// The target container.
+    pub(crate) container: Option<&'a Path>,
+    /// Packages that the container may need; rpm is asked for all of them.
+    pub(crate) packages: &'a [String],
+    /// Whether a boot entry is to be made.
+    pub(crate) with_loader: bool,
+}
+
+impl Facts {
+    /// Reads and asks. Nothing is changed; the container's own programs run in a throw-away overlay.
+    ///
+    /// # Errors
+    /// When something that must be known cannot be read, or, with a container, when we are not root.
+    pub(crate) fn gather(loaded: Loaded, scope: Scope) -> Result<Self> {
+        let Scope { root, leapp, .. } = scope;
+        let config = loaded.config;
+        // Before the container's programs run in a mount namespace of their own.
+        let tools = Tools::look();
+        let table = source::MountTable::read(root)?;
+        let source = Source::look(root, leapp, &config.squashfs_image_path, &table)?;
+        let fstab = source.fstab.clone().unwrap_or_default();
+        let storage = Storage::look(root, &fstab, &source.mounts, table.is_own)?;
+        Ok(Self {
+            schema: SCHEMA,
+            files: Files::look(root, &config, &fstab, &storage.crypttab)?,
+            source,
+            storage,
+            loader: scope.with_loader.then(|| Loader::look(root)),
+            tools,
+            userspace: scope
+                .container
+                .map(|dir| Userspace::look(dir, scope.packages))
+                .transpose()?,
+            leapp: leapp.clone(),
+            actors: Found::look(root),
+            earlier: Records::of(root).manifest()?,
+            root: root.path().to_owned(),
+            config_warnings: loaded.warnings,
+            config,
+        })
+    }
+
+    /// Reads facts that were written by [`Self::to_json`].
+    ///
+    /// # Errors
+    /// When they are not there, or are not of this version.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let fault = |why: String| precondition(format!("reading {}: {why}", path.display()));
+        let text = std::fs::read(path).map_err(|e| fault(e.to_string()))?;
+        let facts: Self = serde_json::from_slice(&text).map_err(|e| fault(e.to_string()))?;
+        if facts.schema != SCHEMA {
+            return Err(fault(format!(
+                "its schema is {}, this livemode-prep reads {SCHEMA}; write it anew with: livemode-prep facts",
+                facts.schema
+            )));
+        }
+        Ok(facts)
+    }
+
+    /// As a file for somebody else: passwords and keys in it are masked.
+    pub(crate) fn to_json(&self) -> Result<String> {
+        let mut facts = self.clone();
+        facts.files.mask();
+        let url = &mut facts.config.url_to_load_squashfs_image_from;
+        *url = ImageRef::Url(url.clone()).shown();
+        serde_json::to_string_pretty(&facts).context("writing JSON")
+    }
+}

@@ -1,16 +1,22 @@
-//! From configuration and facts to everything that `build` will do. Decides; reads and writes nothing.
+//! From the facts to everything that a build will do. Decides; reads, runs and writes nothing.
 pub(crate) mod arguments;
+pub(crate) mod boot_entry;
 pub(crate) mod build_plan;
-pub(crate) mod carried;
-pub(crate) mod fstab;
+pub(crate) mod edits;
+mod findings;
+mod fstab;
 pub(crate) mod initramfs;
 pub(crate) mod initramfs_contents;
-pub(crate) mod live_system;
-pub(crate) mod network;
+pub(crate) mod items;
+mod live_system;
+pub(crate) mod mounts;
+mod network;
 pub(crate) mod packages;
-pub(crate) mod refusals;
+pub(crate) mod paths;
+mod refusals;
 pub(crate) mod space;
 pub(crate) mod squashfs;
-pub(crate) mod ssh_keys;
-pub(crate) mod sshd;
+mod ssh;
+mod ssh_keys;
 pub(crate) mod storage;
+mod summary;

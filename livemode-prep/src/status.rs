@@ -5,10 +5,17 @@ use livemode_common::records::{Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
+use crate::commit::transaction::is_unsettled;
+
 pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     let journal = Records::of(root);
     let (manifest, state) = (journal.manifest()?, journal.state()?);
-    let problems = manifest.as_ref().map_or(Vec::new(), |m| problems(root, m));
+    let mut problems = manifest.as_ref().map_or(Vec::new(), |m| problems(root, m));
+    if is_unsettled(root) {
+        problems.push(
+            "a build or remove was cut off, or is going on; the next one undoes or completes it".into(),
+        );
+    }
     if as_json {
         println!(
             "{}",

@@ -1,16 +1,18 @@
 //! The kernel and the initramfs in /boot: made here, or those that leapp has made, where all is in them.
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
-use livemode_common::records::Artifact;
+use livemode_common::records::{Artifact, Origin};
 
+use super::initramfs;
 use crate::chroot::Chroot;
-use crate::commit::scratch::stage;
-use crate::plan::build_plan::BuildPlan;
-use crate::plan::initramfs;
+use crate::plan::build_plan::{BuildPlan, Target};
+use crate::plan::initramfs::OUTPUT;
 
 /// What lies in /boot once the build counts.
 pub(crate) struct BootFiles {
@@ -20,19 +22,19 @@ pub(crate) struct BootFiles {
 }
 
 /// Makes them under the names that do not count yet; what leapp has made and is fit stays where it is.
-pub(crate) fn make(plan: &BuildPlan, chroot: &mut Chroot) -> Result<BootFiles> {
-    if plan.is_given {
-        return given(plan, chroot);
+pub(crate) fn make(plan: &BuildPlan, target: &Target, chroot: &mut Chroot) -> Result<BootFiles> {
+    if plan.boot_files == Origin::Given {
+        return given(plan, target, chroot);
     }
-    dracut(plan, chroot)?;
+    initramfs::make(plan, target, chroot)?;
     Ok(BootFiles {
-        kernel: put(plan, chroot, &plan.userspace.kernel.image, &plan.paths.kernel)?,
-        hmac: hmac(plan, chroot)?,
-        initramfs: put(plan, chroot, Path::new(initramfs::OUTPUT), &plan.paths.initramfs)?,
+        kernel: put(plan, chroot, &target.kernel.image, &plan.paths.kernel)?,
+        hmac: hmac(plan, target, chroot)?,
+        initramfs: put(plan, chroot, Path::new(OUTPUT), &plan.paths.initramfs)?,
     })
 }
 
-fn given(plan: &BuildPlan, chroot: &mut Chroot) -> Result<BootFiles> {
+fn given(plan: &BuildPlan, target: &Target, chroot: &mut Chroot) -> Result<BootFiles> {
     let (paths, requested) = (&plan.paths, &plan.requested);
     for path in [&paths.kernel, &paths.initramfs] {
         if !path.is_file() {
@@ -42,15 +44,15 @@ fn given(plan: &BuildPlan, chroot: &mut Chroot) -> Result<BootFiles> {
             )));
         }
     }
-    let own = chroot.tree().resolve(&plan.userspace.kernel.image)?;
+    let own = chroot.tree().resolve(&target.kernel.image)?;
     if digest(&own)? != digest(&paths.kernel)? {
         return Err(precondition(format!(
             "{} is not the container's kernel {}; run leapp upgrade again",
             paths.kernel.display(),
-            plan.userspace.kernel.version
+            target.kernel.version
         )));
     }
-    let missing = initramfs::missing(chroot, &paths.initramfs, requested, &plan.userspace)?;
+    let missing = initramfs::missing(chroot, &paths.initramfs, requested, &target.kernel.modules)?;
     let initramfs = if missing.is_empty() {
         in_place(plan, &paths.initramfs)?
     } else {
@@ -59,10 +61,10 @@ fn given(plan: &BuildPlan, chroot: &mut Chroot) -> Result<BootFiles> {
             "livemode-prep: {} lacks {lacks}; making it again",
             paths.initramfs.display()
         );
-        dracut(plan, chroot)?;
-        let made = put(plan, chroot, Path::new(initramfs::OUTPUT), &paths.initramfs)?;
-        let unfinished = paths.unfinished(&paths.initramfs);
-        let missing = initramfs::missing(chroot, &unfinished, requested, &plan.userspace)?;
+        initramfs::make(plan, target, chroot)?;
+        let made = put(plan, chroot, Path::new(OUTPUT), &paths.initramfs)?;
+        let staged_file = paths.staged(&paths.initramfs);
+        let missing = initramfs::missing(chroot, &staged_file, requested, &target.kernel.modules)?;
         if !missing.is_empty() {
             bail!("the initramfs that dracut made lacks {}", missing.join(", "));
         }
@@ -79,34 +81,24 @@ fn given(plan: &BuildPlan, chroot: &mut Chroot) -> Result<BootFiles> {
     })
 }
 
-/// Makes the initramfs in the container.
-fn dracut(plan: &BuildPlan, chroot: &Chroot) -> Result<()> {
-    let tree = chroot.tree();
-    initramfs::add_module(&tree)?;
-    for file in plan.carried.early_files(&plan.storage) {
-        tree.write(&file.path, &file.content, file.mode)?;
-    }
-    let dracut = plan.dracut(chroot.cmd("dracut"));
-    dracut.run().context("making the initramfs")
-}
-
 fn put(plan: &BuildPlan, chroot: &Chroot, from: &Path, to: &Path) -> Result<Artifact> {
-    let (size, sha256) = stage(&chroot.tree().resolve(from)?, &plan.paths.unfinished(to), 0o600)?;
+    let (size, sha256) = stage(&chroot.tree().resolve(from)?, &plan.paths.staged(to), 0o600)?;
     Ok(Artifact {
+        origin: Origin::Made,
         path: plan.as_source_sees(to),
         size,
         sha256,
     })
 }
 
-fn hmac(plan: &BuildPlan, chroot: &Chroot) -> Result<Option<Artifact>> {
-    let Some(hmac) = &plan.userspace.kernel.hmac else {
+fn hmac(plan: &BuildPlan, target: &Target, chroot: &Chroot) -> Result<Option<Artifact>> {
+    let Some(hmac) = &target.kernel.hmac else {
         return Ok(None);
     };
     let renamed = renamed_hmac(&chroot.tree().read(hmac)?, &plan.paths.kernel);
-    let unfinished = plan.paths.unfinished(&plan.paths.hmac);
-    fsio::atomic_write(&unfinished, renamed.as_bytes(), 0o600)?;
-    artifact(plan, &unfinished, &plan.paths.hmac, |_| ()).map(Some)
+    let staged_file = plan.paths.staged(&plan.paths.hmac);
+    fsio::atomic_write(&staged_file, renamed.as_bytes(), 0o600)?;
+    artifact(plan, Origin::Made, &staged_file, &plan.paths.hmac, |_| ()).map(Some)
 }
 
 /// A file of leapp's: it has not been synced by whoever wrote it.
@@ -114,7 +106,7 @@ fn in_place(plan: &BuildPlan, path: &Path) -> Result<Artifact> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .with_context(|| format!("syncing {}", path.display()))?;
-    artifact(plan, path, path, |_| ())
+    artifact(plan, Origin::Given, path, path, |_| ())
 }
 
 fn digest(path: &Path) -> Result<String> {
@@ -123,9 +115,28 @@ fn digest(path: &Path) -> Result<String> {
     Ok(sha256)
 }
 
+/// Copies a file with its data made durable; gives its size and SHA-256.
+fn stage(from: &Path, to: &Path, mode: u32) -> Result<(u64, String)> {
+    let copy = || -> Result<(u64, String)> {
+        let mut source = File::open(from)?;
+        let mut target = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(to)?;
+        std::io::copy(&mut source, &mut target)?;
+        target.flush()?;
+        target.sync_all()?;
+        let (sha256, size) = fsio::sha256(File::open(to)?, |_| ())?;
+        Ok((size, sha256))
+    };
+    copy().with_context(|| format!("copying {} to {}", from.display(), to.display()))
+}
+
 /// What is known of a file that lies at one path and will count at another.
 pub(crate) fn artifact(
     plan: &BuildPlan,
+    origin: Origin,
     lies: &Path,
     path: &Path,
     progress: impl FnMut(u64),
@@ -134,6 +145,7 @@ pub(crate) fn artifact(
     let (sha256, size) =
         fsio::sha256(File::open(lies).with_context(context)?, progress).with_context(context)?;
     Ok(Artifact {
+        origin,
         path: plan.as_source_sees(path),
         size,
         sha256,

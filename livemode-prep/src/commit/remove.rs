@@ -1,86 +1,124 @@
-//! Takes back everything that `build` made. The manifest goes last: a cut in between leaves what says the rest.
+//! Takes back everything that `build` made.
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result};
-use livemode_common::config::Config;
-use livemode_common::contract::{BootFiles, MANIFEST, STATE, STATE_DIR};
-use livemode_common::failure::precondition;
-use livemode_common::fsio::sync_dir;
-use livemode_common::records::Records;
+use anyhow::Result;
+use livemode_common::contract::{MANIFEST, STATE, STATE_DIR};
+use livemode_common::failure::{precondition, Failure};
+use livemode_common::machine;
+use livemode_common::records::{Artifact, Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 
-use crate::args::Loader;
-use crate::commit::boot_entry as loader;
-use crate::commit::scratch;
+use super::transaction::{remove_empty, Change, LoaderChange, Transaction};
+use crate::args::EntryKeeper;
+use crate::facts::loader;
+use crate::facts::source::{read_fstab, MountTable};
+use crate::plan::boot_entry::BootEntry;
+use crate::plan::mounts::unmounted;
 
+/// A second call is no error. What is not ours in the directory of our records stays, and is told.
 pub(crate) fn run(root: &SysRoot) -> Result<()> {
-    let manifest = Records::of(root).manifest()?;
-    let default = Config::default().squashfs_image_path;
-    let image = root.at(manifest.as_ref().map_or(&default, |m| &m.image.path));
-    let dir = image.parent().unwrap_or(Path::new("/"));
-    let _lock = if dir.is_dir() {
-        Some(scratch::lock(dir)?)
-    } else {
-        None
-    };
+    let state_dir = root.at(STATE_DIR);
+    if !state_dir.is_dir() {
+        return Ok(());
+    }
+    let records = Records::of(root);
+    let earlier = records.manifest()?;
+    let image_dir = earlier
+        .as_ref()
+        .and_then(|manifest| root.at(&manifest.image.path).parent().map(Path::to_owned))
+        .filter(|dir| dir.is_dir());
+    let transaction = Transaction::begin(
+        root,
+        &image_dir.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
+        None,
+        &[],
+    )?;
 
-    // First what a build that was cut off may have left, with or without a manifest of an earlier one.
-    let arch = nix::sys::utsname::uname()?
-        .machine()
-        .to_string_lossy()
-        .into_owned();
-    let boot = BootFiles::for_arch(&arch);
-    let files = [&boot.kernel, &boot.hmac, &boot.initramfs, STATE, MANIFEST].map(|path| root.at(path));
-    let unfinished = files.iter().map(|path| scratch::unfinished(path));
-    let former = files.iter().chain([&image]).map(|path| scratch::former(path));
-    let leftovers: Vec<PathBuf> = [scratch::work_in(dir)]
-        .into_iter()
-        .chain(unfinished)
-        .chain(former)
-        .collect();
-    scratch::sweep(root, &leftovers)?;
-
-    // The sweep may have completed a commit: what is there now is what the manifest says now.
-    if let Some(manifest) = Records::of(root).manifest()? {
-        // An entry whose files are gone would boot into nothing.
-        if manifest.boot.loader != Loader::None.name() {
-            loader::take_back(root, &arch, &manifest).context("taking the boot entry back")?;
+    // What was cut off is settled by now: what is there is what the manifest says now.
+    let manifest = records.manifest()?;
+    let mut changes: Vec<Change> = Vec::new();
+    let mut entry = None;
+    let mut directories = Vec::new();
+    if let Some(manifest) = &manifest {
+        let files = files(root, manifest)?;
+        all_mounted(root, &files)?;
+        changes.extend(files.into_iter().map(|target| Change::Remove { target }));
+        if manifest.boot.loader != EntryKeeper::None.name() {
+            entry = Some(BootEntry::of(
+                root,
+                &machine::arch()?,
+                loader::configs(root),
+                manifest,
+            ));
         }
-        let hmac = manifest.hmac.as_ref();
-        for artifact in [&manifest.image, &manifest.initramfs, &manifest.kernel]
-            .into_iter()
-            .chain(hmac)
-        {
-            if Path::new(&artifact.path)
-                .components()
-                .any(|c| c == std::path::Component::ParentDir)
-            {
-                return Err(precondition(format!(
-                    "{}: names {}",
-                    root.at(MANIFEST).display(),
-                    artifact.path
-                )));
-            }
-            remove_file(&root.at(&artifact.path))?;
-        }
+        directories.extend(manifest.made_directories.iter().map(|dir| root.at(dir)));
     }
     for record in [STATE, MANIFEST] {
-        remove_file(&root.at(record))?;
+        changes.push(Change::Remove {
+            target: root.at(record),
+        });
     }
-    match fs::remove_dir(root.at(STATE_DIR)) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("removing {}", root.at(STATE_DIR).display()))
-        }
-        _ => Ok(()),
+    transaction.commit(
+        &changes,
+        entry.as_ref().map_or(LoaderChange::None, LoaderChange::TakeBack),
+    )?;
+
+    directories.push(state_dir.clone());
+    remove_empty(&directories)?;
+    let strange: Vec<String> = fs::read_dir(&state_dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    if !strange.is_empty() {
+        eprintln!(
+            "livemode-prep: {} stays: it holds what no build made: {}",
+            state_dir.display(),
+            strange.join(", ")
+        );
     }
+    Ok(())
 }
 
-/// Removes a file durably; one that is not there is no error.
-pub(crate) fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_dir(path.parent().unwrap_or(Path::new("/"))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e).with_context(|| format!("removing {}", path.display())),
+/// The image, and what of the boot files is there because of us.
+fn files(root: &SysRoot, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+    let artifacts = [&manifest.image, &manifest.initramfs, &manifest.kernel]
+        .into_iter()
+        .chain(&manifest.hmac);
+    let path = |artifact: &Artifact| {
+        let leads_out = Path::new(&artifact.path)
+            .components()
+            .any(|part| part == Component::ParentDir);
+        if leads_out {
+            return Err(precondition(format!(
+                "{}: names {}",
+                root.at(MANIFEST).display(),
+                artifact.path
+            )));
+        }
+        Ok(root.at(&artifact.path))
+    };
+    artifacts.map(path).collect()
+}
+
+/// Beneath a mount that is missing now nothing of ours is to be found, and the manifest would be lost.
+fn all_mounted(root: &SysRoot, files: &[PathBuf]) -> Result<()> {
+    let mounts = MountTable::read(root)?.of_the_source();
+    let fstab = read_fstab(root).unwrap_or_default();
+    let places: Vec<PathBuf> = files.iter().map(|file| root.inside(file)).collect();
+    let faults: Vec<String> = unmounted(&fstab, &mounts, &places)
+        .into_iter()
+        .map(|target| {
+            format!(
+                "{target} is in /etc/fstab but not mounted, and files of the build lie there; nothing was removed; first: \
+                 mount {target}"
+            )
+        })
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
     }
+    Err(Failure::Precondition(faults).into())
 }

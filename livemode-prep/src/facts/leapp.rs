@@ -7,9 +7,9 @@ use anyhow::Result;
 use livemode_common::cmdline::{Cmdline, Word};
 use livemode_common::failure::precondition;
 use livemode_common::fstab::Entry;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct LeappFacts {
     storage_info: Option<StorageInfo>,
@@ -20,17 +20,17 @@ pub(crate) struct LeappFacts {
     upgrade_kernel_cmdline_arg_tasks: Vec<ArgumentTasks>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct StorageInfo {
     fstab: Vec<Entry>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct KernelCmdline {
     parameters: Vec<Parameter>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Parameter {
     key: String,
     value: Option<String>,
@@ -45,20 +45,20 @@ impl Parameter {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct TargetUserSpaceInfo {
     path: PathBuf,
 }
 
 /// The kernel and the initramfs that leapp's own generator has made, as the source system sees them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BootContent {
     pub(crate) kernel_path: PathBuf,
     pub(crate) initram_path: PathBuf,
     pub(crate) kernel_hmac_path: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct InitramfsTasks {
     include_dracut_modules: Vec<Named>,
@@ -66,12 +66,12 @@ struct InitramfsTasks {
     include_files: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Named {
     name: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct ArgumentTasks {
     to_add: Vec<Parameter>,

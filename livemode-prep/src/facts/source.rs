@@ -8,17 +8,18 @@ use livemode_common::cmd::Cmd;
 use livemode_common::cmdline::Cmdline;
 use livemode_common::container::ContainerDir;
 use livemode_common::contract::STATE_DIR;
-use livemode_common::failure::precondition;
 use livemode_common::fstab::{self, Entry};
+use livemode_common::machine;
 use livemode_common::mountinfo::{self, Mount};
 use livemode_common::sysroot::SysRoot;
 use nix::sys::statvfs::{statvfs, FsFlags};
+use serde::{Deserialize, Serialize};
 
-use crate::facts::leapp::LeappFacts;
-use crate::facts::storage::Sources;
+use super::leapp::LeappFacts;
+use super::tools::ASKING;
 
 /// A directory that will be written to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// On this machine, links followed; may not exist yet.
     pub(crate) path: PathBuf,
@@ -50,68 +51,87 @@ impl Place {
     }
 }
 
-/// The device under a directory, as the initramfs will have to find it.
-#[derive(Debug, Clone)]
-pub(crate) struct Device {
+/// The file system under a directory, as the initramfs will have to find it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct FileSystem {
     pub(crate) fstype: String,
     pub(crate) source: String,
     pub(crate) uuid: Option<String>,
     /// The directory on that file system.
     pub(crate) dir: PathBuf,
+    /// Of an xfs: whether its directories know their entries' types (xfs(5), `ftype`).
+    pub(crate) xfs_has_ftype: bool,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub(crate) fstab: Vec<Entry>,
+/// The source system.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Source {
+    /// PRETTY_NAME of os-release(5).
+    pub(crate) release: Option<String>,
+    /// The entries, or why they cannot be read.
+    pub(crate) fstab: Result<Vec<Entry>, String>,
     pub(crate) arguments: Cmdline,
     pub(crate) fips: bool,
     pub(crate) arch: String,
     pub(crate) machine_id: Option<String>,
     pub(crate) hostname: Option<String>,
+    /// Where the image is put.
     pub(crate) image_dir: Place,
-    pub(crate) image_device: Device,
+    pub(crate) image_device: FileSystem,
     pub(crate) boot: Place,
     pub(crate) state_dir: Place,
-    pub(crate) state_device: Device,
-    pub(crate) storage: Sources,
+    pub(crate) state_device: FileSystem,
+    /// Its mounts, with mount points as it sees them.
+    pub(crate) mounts: Vec<Mount>,
 }
 
-impl Facts {
-    pub(crate) fn gather(root: &SysRoot, leapp: Option<&LeappFacts>, image: &str) -> Result<Self> {
+impl Source {
+    pub(crate) fn look(root: &SysRoot, leapp: &LeappFacts, image: &str, table: &MountTable) -> Result<Self> {
         let source = ContainerDir::new(root.path());
         let image_parent = Path::new(image).parent().unwrap_or(Path::new("/"));
         let image_dir = Place::look(source.resolve(image_parent)?)?;
         let state_dir = Place::look(source.resolve(STATE_DIR)?)?;
-        let arguments = match leapp.and_then(LeappFacts::arguments) {
+        let arguments = match leapp.arguments() {
             Some(arguments) => arguments,
             None => kernel_arguments(root)?,
         };
         let fips_enabled = fs::read_to_string(root.at("proc/sys/crypto/fips_enabled"));
-        let fstab = match leapp.and_then(LeappFacts::fstab) {
-            Some(fstab) => fstab.to_vec(),
-            None => read_fstab(root)?,
-        };
-        let table = MountTable::read(root)?;
         Ok(Self {
-            storage: Sources::look(root, &fstab, &table.of_the_source(), table.is_own)?,
-            fstab,
+            release: release(&source),
+            fstab: match leapp.fstab() {
+                Some(fstab) => Ok(fstab.to_vec()),
+                None => read_fstab(root),
+            },
             fips: arguments.last("fips").is_some_and(|v| v != "0")
                 || fips_enabled.is_ok_and(|t| t.trim() == "1"),
             arguments,
-            arch: nix::sys::utsname::uname()?
-                .machine()
-                .to_string_lossy()
-                .into_owned(),
+            arch: machine::arch()?,
             // "uninitialized" until the first boot is over (machine-id(5)).
             machine_id: read_line(&root.at("etc/machine-id")).filter(|id| id != "uninitialized"),
             hostname: read_line(&root.at("etc/hostname")),
-            image_device: table.device_under(&image_dir)?,
+            image_device: table.file_system_under(&image_dir)?,
             image_dir,
             boot: Place::look(source.resolve("/boot")?)?,
-            state_device: table.device_under(&state_dir)?,
+            state_device: table.file_system_under(&state_dir)?,
             state_dir,
+            mounts: table.of_the_source(),
         })
     }
+}
+
+/// PRETTY_NAME of a system's os-release(5).
+pub(crate) fn release(system: &ContainerDir) -> Option<String> {
+    let text = ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .find_map(|path| system.read(path).ok())?;
+    pretty_name(&text)
+}
+
+fn pretty_name(os_release: &str) -> Option<String> {
+    let value = os_release
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("PRETTY_NAME="))?;
+    Some(value.trim_matches(['"', '\'']).to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Of the running system; of a system on a directory, its own record of them (kernel-install(8)).
@@ -126,11 +146,10 @@ fn kernel_arguments(root: &SysRoot) -> Result<Cmdline> {
     Ok(Cmdline::default())
 }
 
-fn read_fstab(root: &SysRoot) -> Result<Vec<Entry>> {
+pub(crate) fn read_fstab(root: &SysRoot) -> Result<Vec<Entry>, String> {
     let path = root.at("etc/fstab");
-    let text =
-        fs::read_to_string(&path).map_err(|e| precondition(format!("reading {}: {e}", path.display())))?;
-    fstab::parse(&text).map_err(|e| precondition(format!("{}: {e}", path.display())))
+    let text = fs::read_to_string(&path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+    fstab::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn read_line(path: &Path) -> Option<String> {
@@ -142,15 +161,16 @@ fn read_line(path: &Path) -> Option<String> {
 }
 
 /// The system's own view where it has one; else it is a directory of the system that runs.
-struct MountTable<'a> {
+pub(crate) struct MountTable<'a> {
     root: &'a SysRoot,
     path: PathBuf,
-    is_own: bool,
+    /// Whether it is the source's own view.
+    pub(crate) is_own: bool,
     mounts: Vec<Mount>,
 }
 
 impl<'a> MountTable<'a> {
-    fn read(root: &'a SysRoot) -> Result<Self> {
+    pub(crate) fn read(root: &'a SysRoot) -> Result<Self> {
         let own = root.at("proc/self/mountinfo");
         let is_own = own.is_file();
         let path = if is_own {
@@ -167,12 +187,8 @@ impl<'a> MountTable<'a> {
         })
     }
 
-    fn inside(&self, path: &Path) -> PathBuf {
-        Path::new("/").join(path.strip_prefix(self.root.path()).unwrap_or(path))
-    }
-
     /// Those of the source system, with mount points as it sees them.
-    fn of_the_source(&self) -> Vec<Mount> {
+    pub(crate) fn of_the_source(&self) -> Vec<Mount> {
         if self.is_own {
             return self.mounts.clone();
         }
@@ -182,31 +198,35 @@ impl<'a> MountTable<'a> {
             .filter(|mount| mount.target.starts_with(self.root.path()));
         below
             .map(|mount| Mount {
-                target: self.inside(&mount.target),
+                target: self.root.inside(&mount.target),
                 ..mount.clone()
             })
             .collect()
     }
 
-    fn device_under(&self, dir: &Place) -> Result<Device> {
+    fn file_system_under(&self, dir: &Place) -> Result<FileSystem> {
         let (existing, wanted) = if self.is_own {
-            (self.inside(&dir.existing), self.inside(&dir.path))
+            (self.root.inside(&dir.existing), self.root.inside(&dir.path))
         } else {
             (dir.existing.clone(), dir.path.clone())
         };
         let mount = mountinfo::holding(&self.mounts, &existing)
             .with_context(|| format!("{}: no mount holds {}", self.path.display(), existing.display()))?;
-        Ok(Device {
+        let is_device = mount.source.starts_with('/');
+        Ok(FileSystem {
             fstype: mount.fstype.clone(),
             source: mount.source.clone(),
-            uuid: mount
-                .source
-                .starts_with('/')
-                .then(|| uuid(self.root, &mount.source))
-                .flatten(),
+            uuid: is_device.then(|| uuid(self.root, &mount.source)).flatten(),
             dir: mount.on_device(&wanted),
+            xfs_has_ftype: mount.fstype == "xfs" && xfs_has_ftype(&dir.existing),
         })
     }
+}
+
+/// overlayfs needs d_type in directory entries, which an old xfs may not have.
+fn xfs_has_ftype(dir: &Path) -> bool {
+    let info = Cmd::new("xfs_info").arg(dir).limit(ASKING).read();
+    info.map_or(true, |info| !info.contains("ftype=0"))
 }
 
 /// From udev's links, or where there are none (a container, a test) from the superblock.
@@ -228,7 +248,32 @@ fn uuid(root: &SysRoot, device: &str) -> Option<String> {
     let found = Cmd::new("blkid")
         .args(["-p", "-s", "UUID", "-o", "value"])
         .arg(&node)
+        .limit(ASKING)
         .read()
         .ok()?;
     Some(found.trim().to_owned()).filter(|uuid| !uuid.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_named_as_os_release_has_it() {
+        // CentOS Stream 8's and Debian 12's lines.
+        for (text, name) in [
+            (
+                "NAME=\"CentOS Stream\"\nPRETTY_NAME=\"CentOS Stream 8\"\n",
+                Some("CentOS Stream 8"),
+            ),
+            (
+                "PRETTY_NAME='Debian GNU/Linux 12 (bookworm)'\n",
+                Some("Debian GNU/Linux 12 (bookworm)"),
+            ),
+            ("PRETTY_NAME=\n", None),
+            ("NAME=x\n", None),
+        ] {
+            assert_eq!(pretty_name(text).as_deref(), name, "{text}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Reads what the model of the storage is made from.
+//! What is known of the source's block devices, volumes and their names.
 pub(crate) mod crypttab;
 pub(crate) mod devices;
 
@@ -11,15 +11,17 @@ use livemode_common::cmd::Cmd;
 use livemode_common::fstab::Entry;
 use livemode_common::mountinfo::Mount;
 use livemode_common::sysroot::SysRoot;
+use serde::{Deserialize, Serialize};
 
 use self::crypttab::{Key, Volume};
 use self::devices::{lsblk, Devices};
+use super::tools::ASKING;
 
 const BY_ID: &str = "dev/disk/by-id";
 
-/// What is known of the source's storage.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sources {
+/// All of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Storage {
     pub(crate) devices: Devices,
     pub(crate) crypttab: Vec<Volume>,
     /// Devices by the source's mount points.
@@ -36,11 +38,11 @@ pub(crate) struct Sources {
     pub(crate) is_own: bool,
 }
 
-impl Sources {
+impl Storage {
     /// Where lsblk cannot tell of devices, or would tell of another system's, none are known, and nothing is said against
     /// them. `mounts` are the source's, `own_view` is whether it sees itself: not so in a directory without its /proc.
     pub(crate) fn look(root: &SysRoot, fstab: &[Entry], mounts: &[Mount], own_view: bool) -> Result<Self> {
-        let devices = match own_view.then(|| lsblk().output()) {
+        let devices = match own_view.then(|| lsblk().limit(ASKING).output()) {
             Some(Ok((status, json, _))) if status.success() => Devices::parse(&json)?,
             _ => Devices::default(),
         };
@@ -137,6 +139,7 @@ fn tokens(devices: &Devices) -> BTreeMap<String, Vec<String>> {
         .filter_map(|device| {
             let dump = Cmd::new("cryptsetup")
                 .args(["luksDump", &device.path])
+                .limit(ASKING)
                 .read()
                 .ok()?;
             Some((device.uuid.clone(), crypttab::tokens(&dump)))

@@ -1,15 +1,18 @@
-//! What is in the target-system container: its kernel, its tools, its size. Read from outside, links followed inside.
+//! What is in the target-system container: its kernels, its tools, its packages, its size. Files are read from outside, links
+//! followed inside; its programs are asked in a throw-away overlay in RAM.
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use livemode_common::cmd::find_program;
 use livemode_common::container::ContainerDir;
-use livemode_common::failure::precondition;
+use serde::{Deserialize, Serialize};
 
-use crate::plan::initramfs_contents::module_name;
+use super::source::release;
+use super::tools::{Mksquashfs, ASKING};
+use crate::chroot::Chroot;
 
 /// What never goes into the image, as mksquashfs's wildcards: caches, what only the initramfs needs, and what is
 /// mounted over.
@@ -29,19 +32,44 @@ pub(crate) const LEFT_OUT: [&str; 13] = [
     "var/log/*",
 ];
 
-#[derive(Debug, Clone)]
+/// Directories that a container must have itself: a link in their place would lead out of it.
+const DIRECTORIES: [&str; 3] = ["etc", "usr", "var"];
+/// Programs that a build needs or uses.
+const TOOLS: [&str; 4] = ["dracut", "mksquashfs", "rpm", "zstd"];
+/// Where NetworkManager's plugins lie, in a directory with its version for a name.
+const NM_PLUGINS: [&str; 2] = ["/usr/lib64/NetworkManager", "/usr/lib/NetworkManager"];
+/// Its presence says that NetworkManager still reads ifcfg files.
+const IFCFG_PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
+/// Options of a kernel's configuration that a rule asks for begin with these.
+const OPTIONS: [&str; 2] = ["CONFIG_SQUASHFS_", "CONFIG_RD_"];
+
+/// The container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Userspace {
+    /// As it was named, or where that leads.
     pub(crate) dir: PathBuf,
-    pub(crate) kernel: Kernel,
+    pub(crate) is_directory: bool,
+    /// Of etc, usr and var, those that are no directories of its own. With any, nothing more was looked at.
+    pub(crate) no_directories: Vec<String>,
+    /// PRETTY_NAME of os-release(5).
+    pub(crate) release: Option<String>,
+    /// Sorted by version.
+    pub(crate) kernels: Vec<Kernel>,
+    /// Those of the programs that matter here.
+    pub(crate) tools: BTreeSet<String>,
     /// Regular files that go into the image, in bytes; hard links once.
     pub(crate) image_bytes: u64,
-    /// Those of them under the kernel's modules.
-    pub(crate) module_bytes: u64,
-    pub(crate) has_mksquashfs: bool,
-    pub(crate) has_zstd: bool,
+    pub(crate) mksquashfs: Mksquashfs,
+    /// Of the packages that were asked for, those that something installed provides.
+    pub(crate) provided: BTreeSet<String>,
+    /// What multipathd(8) loads at run time; Debian's dracut module looks for it elsewhere.
+    pub(crate) multipath_plugins: Vec<String>,
+    /// Whether its NetworkManager reads ifcfg files.
+    pub(crate) reads_ifcfg: bool,
 }
 
-#[derive(Debug, Clone)]
+/// A kernel of the container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Kernel {
     pub(crate) version: String,
     /// In the container, from its root.
@@ -49,79 +77,97 @@ pub(crate) struct Kernel {
     pub(crate) image_bytes: u64,
     pub(crate) hmac: Option<PathBuf>,
     pub(crate) config: KernelConfig,
+    /// Regular files below its modules, in bytes.
+    pub(crate) module_bytes: u64,
+    /// Its modules that are files, by the name modprobe(8) has for them; none where depmod(8) has not run.
+    pub(crate) modules: BTreeSet<String>,
+    /// Its modules that are built in, named likewise.
+    pub(crate) builtin: BTreeSet<String>,
 }
 
-/// The `CONFIG_…` of a kernel; empty when the container does not have it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct KernelConfig(String);
+/// The `CONFIG_…` of a kernel that rules ask for, built in or a module; nothing when the container does not have the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KernelConfig(Option<BTreeSet<String>>);
 
 impl KernelConfig {
-    pub(crate) fn from_text(text: impl Into<String>) -> Self {
-        Self(text.into())
+    pub(crate) fn parse(text: &str) -> Self {
+        let set = text
+            .lines()
+            .filter_map(|line| line.strip_suffix("=y").or_else(|| line.strip_suffix("=m")));
+        let asked = set.filter(|option| OPTIONS.iter().any(|prefix| option.starts_with(prefix)));
+        Self(Some(asked.map(str::to_owned).collect()))
     }
 
     /// Whether the option is built in or a module.
     pub(crate) fn has(&self, option: &str) -> bool {
-        self.0
-            .lines()
-            .any(|l| l == format!("{option}=y") || l == format!("{option}=m"))
+        self.0.as_ref().is_some_and(|options| options.contains(option))
     }
 
     pub(crate) fn is_known(&self) -> bool {
-        !self.0.is_empty()
+        self.0.is_some()
     }
 }
 
 impl Userspace {
-    pub(crate) fn inspect(dir: &Path) -> Result<Self> {
-        let shown = dir.display();
-        if !dir.is_dir() {
-            return Err(precondition(format!("{shown}: no target-system container there")));
+    /// Looks into the container at `dir` and asks its rpm for `packages`.
+    ///
+    /// # Errors
+    /// When something of it cannot be read, its programs cannot be run, or we are not root.
+    pub(crate) fn look(dir: &Path, packages: &[String]) -> Result<Self> {
+        let mut userspace = Self {
+            dir: dir.to_owned(),
+            is_directory: dir.is_dir(),
+            ..Self::default()
+        };
+        if !userspace.is_directory {
+            return Ok(userspace);
         }
-        let dir = dir.canonicalize().with_context(|| format!("following {shown}"))?;
+        let is_own = |name: &&str| fs::symlink_metadata(dir.join(name)).is_ok_and(|meta| meta.is_dir());
+        let missing = DIRECTORIES.iter().filter(|name| !is_own(name));
+        userspace.no_directories = missing.map(|&name| name.to_owned()).collect();
+        if !userspace.no_directories.is_empty() {
+            return Ok(userspace);
+        }
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("following {}", dir.display()))?;
         let container = ContainerDir::new(&dir);
-        for top in ["etc", "usr", "var"] {
-            if !fs::symlink_metadata(dir.join(top)).is_ok_and(|m| m.is_dir()) {
-                return Err(precondition(format!(
-                    "{shown}: {top} is no directory, so this is no container"
-                )));
+        let tools = TOOLS.iter().filter(|tool| find_program(&dir, tool).is_some());
+        userspace.tools = tools.map(|&tool| tool.to_owned()).collect();
+        userspace.release = release(&container);
+        userspace.kernels = kernels(&container)?;
+        userspace.image_bytes = bytes_below(&dir, &dir, &mut HashSet::new())?;
+        userspace.multipath_plugins = multipath_plugins(&container);
+        userspace.reads_ifcfg = reads_ifcfg(&container);
+        if ["rpm", "mksquashfs"].iter().any(|tool| userspace.has(tool)) {
+            let chroot = Chroot::in_ram(&dir)?;
+            if userspace.has("rpm") {
+                userspace.provided = provided(&chroot, packages)?;
+            }
+            if userspace.has("mksquashfs") {
+                userspace.mksquashfs = Mksquashfs::look(&chroot.cmd("mksquashfs"));
             }
         }
-        for (tool, why) in [
-            ("dracut", "makes the initramfs"),
-            ("rpm", "says which packages are there"),
-        ] {
-            if find_program(&dir, tool).is_none() {
-                return Err(precondition(format!(
-                    "{shown}: {tool} is missing; it {why}; install it there"
-                )));
-            }
+        userspace.dir = dir;
+        Ok(userspace)
+    }
+
+    /// Whether it has a program.
+    pub(crate) fn has(&self, tool: &str) -> bool {
+        self.tools.contains(tool)
+    }
+
+    /// Its kernel, where it has exactly one.
+    pub(crate) fn kernel(&self) -> Option<&Kernel> {
+        match self.kernels.as_slice() {
+            [kernel] => Some(kernel),
+            _ => None,
         }
-        let kernel = find_kernel(&container)?;
-        let modules = container.resolve(Path::new("/lib/modules").join(&kernel.version))?;
-        let mut seen = HashSet::new();
-        Ok(Self {
-            image_bytes: bytes_below(&dir, &dir, &mut seen)?,
-            module_bytes: bytes_below(&modules, &dir, &mut HashSet::new())?,
-            has_mksquashfs: find_program(&dir, "mksquashfs").is_some(),
-            has_zstd: find_program(&dir, "zstd").is_some(),
-            kernel,
-            dir,
-        })
     }
+}
 
-    /// What multipathd(8) loads at run time; Debian's dracut module looks for it elsewhere.
-    pub(crate) fn multipath_plugins(&self) -> Vec<String> {
-        let container = ContainerDir::new(&self.dir);
-        let dirs = ["/usr/lib64/multipath", "/usr/lib/multipath"];
-        let plugins = dirs.iter().flat_map(|dir| {
-            let names = container.dir_names(dir).unwrap_or_default().into_iter();
-            names.map(move |name| format!("{dir}/{name}"))
-        });
-        plugins.filter(|path| path.ends_with(".so")).collect()
-    }
-
-    /// Whether the kernel can mount a type of file system; one that does not tell what it has is taken to know all.
+impl Kernel {
+    /// Whether it can mount a type of file system; one that does not tell what it has is taken to know all.
     pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
         let module = match fstype {
             "ext2" | "ext3" => "ext4",
@@ -130,31 +176,74 @@ impl Userspace {
             "smb3" => "cifs",
             other => other,
         };
-        let container = ContainerDir::new(&self.dir);
-        let lists = ["modules.dep", "modules.builtin"].map(|name| {
-            let list = container.read(format!("/lib/modules/{}/{name}", self.kernel.version));
-            list.unwrap_or_default()
-        });
-        let paths = lists.iter().flat_map(|list| list.lines());
-        let mut names = paths.filter_map(|line| module_name(line.split(':').next()?));
-        lists.iter().all(String::is_empty) || names.any(|name| name == module.replace('-', "_"))
-    }
-
-    /// The kernel's modules that are files, by the name modprobe(8) has for them; none where depmod(8) has not run.
-    pub(crate) fn kernel_modules(&self) -> BTreeSet<String> {
-        let container = ContainerDir::new(&self.dir);
-        // It lists them all: "PATH: DEPENDENCIES".
-        let list = container.read(format!("/lib/modules/{}/modules.dep", self.kernel.version));
-        let list = list.unwrap_or_default();
-        let paths = list.lines().filter_map(|line| line.split(':').next());
-        paths.filter_map(module_name).collect()
+        let name = plain(module);
+        (self.modules.is_empty() && self.builtin.is_empty())
+            || self.modules.contains(&name)
+            || self.builtin.contains(&name)
     }
 }
 
-fn find_kernel(container: &ContainerDir) -> Result<Kernel> {
-    let shown = container.path().display();
+/// The packages that the container's rpm finds provided. Even a query writes lock and shared memory files, into the overlay.
+pub(crate) fn provided(chroot: &Chroot, packages: &[String]) -> Result<BTreeSet<String>> {
+    if packages.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let query = chroot
+        .cmd("rpm")
+        .args(["-q", "--whatprovides"])
+        .args(packages)
+        .limit(ASKING);
+    let (_, stdout, stderr) = query.output()?;
+    if stdout.trim().is_empty() {
+        bail!("asking the container's rpm: {}", stderr.trim());
+    }
+    let said: Vec<&str> = stdout.lines().chain(stderr.lines()).collect();
+    Ok(packages
+        .iter()
+        .filter(|package| !is_missing(package, &said))
+        .cloned()
+        .collect())
+}
+
+/// Whether rpm has said of a package, or of a file that a package is to bring, that it is not there. Only dnf knows of
+/// groups.
+fn is_missing(package: &str, said: &[&str]) -> bool {
+    let not_there = [
+        format!("no package provides {package}"),
+        format!("package {package} is not installed"),
+        format!("file {package} is not owned by any package"),
+        format!("error: file {package}: No such file or directory"),
+    ];
+    package.starts_with('@') || said.iter().any(|line| not_there.iter().any(|text| line == text))
+}
+
+fn multipath_plugins(container: &ContainerDir) -> Vec<String> {
+    let dirs = ["/usr/lib64/multipath", "/usr/lib/multipath"];
+    let plugins = dirs.iter().flat_map(|dir| {
+        let names = container.dir_names(dir).unwrap_or_default().into_iter();
+        names.map(move |name| format!("{dir}/{name}"))
+    });
+    let mut plugins: Vec<String> = plugins.filter(|path| path.ends_with(".so")).collect();
+    plugins.sort();
+    plugins
+}
+
+fn reads_ifcfg(container: &ContainerDir) -> bool {
+    NM_PLUGINS.iter().any(|dir| {
+        let versions = container.dir_names(dir).unwrap_or_default();
+        let below = versions
+            .iter()
+            .map(|version| format!("{dir}/{version}/{IFCFG_PLUGIN}"));
+        [format!("{dir}/{IFCFG_PLUGIN}")]
+            .into_iter()
+            .chain(below)
+            .any(|path| container.exists(path))
+    })
+}
+
+fn kernels(container: &ContainerDir) -> Result<Vec<Kernel>> {
     let modules = container.resolve("/lib/modules")?;
-    let mut found = Vec::new();
+    let mut kernels = Vec::new();
     for entry in fs::read_dir(&modules).into_iter().flatten() {
         let version = entry?.file_name().to_string_lossy().into_owned();
         let places = [
@@ -162,25 +251,14 @@ fn find_kernel(container: &ContainerDir) -> Result<Kernel> {
             format!("/boot/vmlinuz-{version}"),
         ];
         if let Some(image) = places.into_iter().find(|p| container.exists(p)) {
-            found.push((version, image));
+            kernels.push(kernel(container, version, &image)?);
         }
     }
-    found.sort();
-    let (version, image) = match found.len() {
-        1 => found.remove(0),
-        0 => {
-            return Err(precondition(format!(
-                "{shown}: no kernel in /lib/modules; install kernel-core there"
-            )))
-        }
-        n => {
-            let versions: Vec<String> = found.into_iter().map(|(version, _)| version).collect();
-            return Err(precondition(format!(
-                "{shown}: {n} kernels ({}); which to boot is not clear, remove all but one",
-                versions.join(", ")
-            )));
-        }
-    };
+    kernels.sort_by(|one, other| one.version.cmp(&other.version));
+    Ok(kernels)
+}
+
+fn kernel(container: &ContainerDir, version: String, image: &str) -> Result<Kernel> {
     let first = |places: [String; 2]| places.into_iter().find(|p| container.exists(p));
     let config = first([
         format!("/lib/modules/{version}/config"),
@@ -190,15 +268,40 @@ fn find_kernel(container: &ContainerDir) -> Result<Kernel> {
         format!("/lib/modules/{version}/.vmlinuz.hmac"),
         format!("/boot/.vmlinuz-{version}.hmac"),
     ]);
+    // Each list has a path at the beginning of a line: "PATH: DEPENDENCIES", "PATH".
+    let names = |list: &str| -> BTreeSet<String> {
+        let list = container.read(format!("/lib/modules/{version}/{list}"));
+        let list = list.unwrap_or_default();
+        let paths = list.lines().filter_map(|line| line.split(':').next());
+        paths.filter_map(module_name).collect()
+    };
+    let dir = container.resolve(Path::new("/lib/modules").join(&version))?;
     Ok(Kernel {
-        image_bytes: fs::metadata(container.resolve(&image)?)
+        image_bytes: fs::metadata(container.resolve(image)?)
             .context("looking at the kernel")?
             .len(),
         image: image.into(),
         hmac: hmac.map(PathBuf::from),
-        config: KernelConfig::from_text(config.map(|c| container.read(c)).transpose()?.unwrap_or_default()),
+        config: match config {
+            Some(path) => KernelConfig::parse(&container.read(path)?),
+            None => KernelConfig::default(),
+        },
+        module_bytes: bytes_below(&dir, container.path(), &mut HashSet::new())?,
+        modules: names("modules.dep"),
+        builtin: names("modules.builtin"),
         version,
     })
+}
+
+/// The name under which modprobe(8) knows a module, from its path.
+pub(crate) fn module_name(path: &str) -> Option<String> {
+    let (name, _) = path.rsplit('/').next()?.split_once(".ko")?;
+    Some(plain(name))
+}
+
+/// modprobe(8) takes `-` and `_` for the same.
+pub(crate) fn plain(name: &str) -> String {
+    name.replace('-', "_")
 }
 
 fn bytes_below(dir: &Path, root: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<u64> {
@@ -238,5 +341,77 @@ mod tests {
         assert!(!is_left_out(Path::new("boot")));
         assert!(is_left_out(Path::new("var/cache/dnf/x")));
         assert!(!is_left_out(Path::new("var/cache/other")));
+    }
+
+    #[test]
+    fn what_rpm_says_of_packages_and_files_is_understood() {
+        // rpm 4.18 and 4.20 on Debian.
+        let said = [
+            "bash-5.2-1.x86_64",
+            "no package provides vim",
+            "error: file /usr/bin/vim: No such file or directory",
+            "file /usr/bin/nano is not owned by any package",
+        ];
+        for (package, missing) in [
+            ("bash", false),
+            ("vim", true),
+            ("vi", false),
+            ("/usr/bin/vim", true),
+            ("/usr/bin/nano", true),
+            ("@core", true),
+        ] {
+            assert_eq!(is_missing(package, &said), missing, "{package}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_mounts_what_it_has_a_module_for() {
+        let kernel = Kernel {
+            modules: ["ext4", "vfat", "nfs", "btrfs"].map(str::to_owned).into(),
+            builtin: ["xfs"].map(str::to_owned).into(),
+            ..Kernel::default()
+        };
+        for (fstype, known) in [
+            ("ext3", true),
+            ("ext2", true),
+            ("ext4", true),
+            ("xfs", true),
+            ("msdos", true),
+            ("nfs4", true),
+            ("smb3", false),
+            ("reiserfs", false),
+        ] {
+            assert_eq!(kernel.knows_file_system(fstype), known, "{fstype}");
+        }
+        assert!(
+            Kernel::default().knows_file_system("reiserfs"),
+            "it does not tell"
+        );
+        let only_modules = Kernel {
+            modules: ["ext4"].map(str::to_owned).into(),
+            ..Kernel::default()
+        };
+        assert!(!only_modules.knows_file_system("xfs"));
+    }
+
+    #[test]
+    fn only_what_is_set_in_a_configuration_counts() {
+        // Lines of Debian's 6.1.
+        let config = KernelConfig::parse(
+            "CONFIG_SQUASHFS_ZSTD=y\n# CONFIG_SQUASHFS_LZ4 is not set\nCONFIG_RD_XZ=m\nCONFIG_NET=y\n",
+        );
+        assert!(config.is_known() && config.has("CONFIG_SQUASHFS_ZSTD") && config.has("CONFIG_RD_XZ"));
+        assert!(!config.has("CONFIG_SQUASHFS_LZ4"));
+        assert!(!KernelConfig::default().is_known() && !KernelConfig::default().has("CONFIG_SQUASHFS_ZSTD"));
+    }
+
+    #[test]
+    fn a_module_has_one_name_however_it_is_written() {
+        assert_eq!(
+            module_name("kernel/drivers/md/dm-raid.ko.xz").as_deref(),
+            Some("dm_raid")
+        );
+        assert_eq!(module_name("kernel/fs/ext4/ext4.ko").as_deref(), Some("ext4"));
+        assert_eq!(module_name("modules.order"), None);
     }
 }

@@ -13,15 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::{Action, Json};
+use crate::commit::transaction::remove_file;
+use crate::facts::actors::{Found, LEAPPS, LINK};
 
 /// The repository whose messages ours use, and which has leapp's own livemode actors.
 const BASE: &str = "usr/share/leapp-repository/repositories/system_upgrade/common";
-const LEAPPS: &str = "usr/share/leapp-repository/repositories/system_upgrade/common/actors/livemode";
 /// On the file system of the former, and nothing that leapp looks through.
 const ASIDE: &str = "usr/share/leapp-repository/livemode-aside";
 const OURS: &str = "usr/share/leapp-repository/custom-repositories/livemode";
-/// leapp follows the links that are here.
-const LINK: &str = "etc/leapp/repos.d/livemode";
 /// What makes a directory a repository of leapp's.
 const INFO: &str = ".leapp/info";
 const NAME: &str = "livemode";
@@ -35,40 +34,6 @@ struct Info {
     /// Identities of the repositories it builds on.
     #[serde(default)]
     repos: Vec<String>,
-}
-
-/// Whose actors leapp finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Found {
-    Nobodys,
-    Leapps,
-    Ours,
-    Both,
-}
-
-impl Found {
-    fn look(root: &SysRoot) -> Self {
-        let linked = fs::symlink_metadata(root.path().join(LINK)).is_ok();
-        match (root.at(LEAPPS).is_dir(), linked) {
-            (false, false) => Self::Nobodys,
-            (true, false) => Self::Leapps,
-            (false, true) => Self::Ours,
-            (true, true) => Self::Both,
-        }
-    }
-
-    fn describe(self) -> &'static str {
-        match self {
-            Self::Nobodys => "leapp finds no livemode actors",
-            Self::Leapps => "leapp finds its own livemode actors",
-            Self::Ours => "leapp finds the livemode actors of this package",
-            Self::Both => {
-                "leapp was updated and has brought its own livemode actors back: which of two would run is not defined; \
-                 run: livemode-prep actors refresh"
-            }
-        }
-    }
 }
 
 pub(crate) fn run(root: &SysRoot, action: Action) -> Result<()> {
@@ -94,12 +59,6 @@ pub(crate) fn run(root: &SysRoot, action: Action) -> Result<()> {
     }
     println!("{}", Found::look(root).describe());
     Ok(())
-}
-
-/// The sentence that stands against an upgrade, where there is one.
-pub(crate) fn fault(root: &SysRoot) -> Option<String> {
-    let found = Found::look(root);
-    (found == Found::Both).then(|| found.describe().to_owned())
 }
 
 /// In an order that never has both in leapp's sight.
@@ -136,7 +95,7 @@ fn install(root: &SysRoot) -> Result<()> {
 
     let (leapps, aside) = (root.at(LEAPPS), root.at(ASIDE));
     if leapps.is_dir() {
-        // Of an older leapp.
+        // What an older leapp had there, put aside before an update.
         remove_dir(&aside)?;
         rename(&leapps, &aside)?;
     }
@@ -155,7 +114,7 @@ fn link(root: &SysRoot) -> Result<()> {
 }
 
 fn restore(root: &SysRoot) -> Result<()> {
-    crate::commit::remove::remove_file(&root.path().join(LINK))?;
+    remove_file(&root.path().join(LINK))?;
     let (leapps, aside) = (root.at(LEAPPS), root.at(ASIDE));
     if aside.is_dir() {
         if leapps.is_dir() {

@@ -1,54 +1,25 @@
 //! What can be said of an upgrade before there is a container: leapp asks in its checks phase.
 use anyhow::Result;
-use livemode_common::config::Loaded;
 use livemode_common::contract::SCHEMA;
-use livemode_common::failure::Failure;
-use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
-use crate::args::Json;
-use crate::facts::leapp::LeappFacts;
-use crate::facts::source::Facts;
-use crate::leapp::actors;
-use crate::plan::carried;
-use crate::plan::refusals;
-use crate::plan::space::{self, Budget};
-use crate::plan::squashfs;
+use crate::plan::build_plan::BuildPlan;
+use crate::plan::space::Budget;
 
-/// Prints what to expect, and fails with every precondition that is not met.
-pub(crate) fn run(
-    root: &SysRoot,
-    loaded: Loaded,
-    leapp: Option<&LeappFacts>,
-    Json { json }: Json,
-) -> Result<()> {
-    let Loaded { config, warnings, .. } = loaded;
-    let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
-    let storage = refusals::storage(&config, &facts, &|_| true);
-    let carried = carried::gather(root, &config, &storage, None)?;
-    let budgets = space::expected(&facts.image_dir, &facts.boot);
-    let warnings = [
-        warnings,
-        storage.warnings,
-        carried.warnings,
-        refusals::warnings(&config),
-    ]
-    .concat();
-    let mut faults = refusals::faults(&config, &facts);
-    if squashfs::known_here().is_empty() {
-        faults.push("mksquashfs is missing; install squashfs-tools".to_owned());
-    }
-    faults.extend(actors::fault(root));
-    faults.extend(storage.faults);
-    faults.extend(carried.faults);
-    faults.extend(budgets.iter().filter_map(Budget::fault));
-
-    let expectations: Vec<String> = budgets.iter().map(Budget::describe).collect();
-    if json {
+/// Prints what to expect, and fails with all that stands against the upgrade: the same as `plan` would say.
+///
+/// # Errors
+/// When something stands against it: exit code 4.
+pub(crate) fn run(plan: &BuildPlan, as_json: bool) -> Result<()> {
+    let expectations: Vec<String> = plan.budgets.iter().map(Budget::describe).collect();
+    let warnings = &plan.findings.warnings;
+    if as_json {
         let text = json!({
             "schema": SCHEMA,
-            "image": config.squashfs_image_path,
-            "space": budgets,
+            "may_go_on": plan.findings.refusals.is_empty(),
+            "refusals": plan.findings.refusals,
+            "image": plan.config.squashfs_image_path,
+            "space": plan.budgets,
             "expectations": expectations,
             "warnings": warnings,
         });
@@ -57,11 +28,8 @@ pub(crate) fn run(
         warnings
             .iter()
             .for_each(|warning| eprintln!("warning: {warning}"));
-        println!("image  {}", config.squashfs_image_path);
+        println!("image  {}", plan.config.squashfs_image_path);
         expectations.iter().for_each(|line| println!("space  {line}"));
     }
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::Precondition(faults).into())
+    Ok(plan.check()?)
 }

@@ -3,7 +3,7 @@ use livemode_common::cmdline::{Cmdline, Word};
 use livemode_common::config::Config;
 use livemode_common::contract::karg;
 
-use crate::plan::storage::Needs;
+use super::storage::Needs;
 
 /// The kernel cuts a longer line silently (COMMAND_LINE_SIZE, 2048 on x86, less a loader's own words).
 const LIMIT_BYTES: usize = 2000;

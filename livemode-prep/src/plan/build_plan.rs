@@ -1,240 +1,172 @@
-//! From configuration, facts and container to everything that `build` will do. Decides; writes nothing.
+//! The plan of a build: whole, so that a build is this list and nothing else; and pure, made from values alone.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
 use livemode_common::cmd::Cmd;
 use livemode_common::config::Config;
-use livemode_common::container::ContainerDir;
-use livemode_common::contract::{BootFiles, MANIFEST, SCHEMA, STATE};
-use livemode_common::failure::{precondition, Failure};
+use livemode_common::failure::Failure;
 use livemode_common::fstab::Entry;
-use livemode_common::records::Records;
+use livemode_common::image_ref::ImageRef;
+use livemode_common::records::{Manifest, Origin};
 use livemode_common::sysroot::SysRoot;
-use serde_json::{json, Value};
 
-use crate::args::Loader;
-use crate::commit::boot_entry::GrubbyEntry;
-use crate::commit::scratch;
-use crate::facts::leapp::{BootContent, LeappFacts, Requested};
-use crate::facts::source::Facts;
-use crate::facts::userspace::Userspace;
-use crate::plan::arguments;
-use crate::plan::carried::{self, Carried};
-use crate::plan::fstab;
-use crate::plan::initramfs;
-use crate::plan::initramfs_contents::plain;
-use crate::plan::live_system;
-use crate::plan::packages;
-use crate::plan::refusals;
-use crate::plan::space::{self, Budget};
-use crate::plan::squashfs::{self, Packing};
-use crate::plan::storage::{Layer, Storage};
+use super::boot_entry::BootEntry;
+use super::findings::Findings;
+use super::items::Item;
+use super::paths::Paths;
+use super::space::{self, Budget, Sizes};
+use super::squashfs::{self, Packing};
+use super::storage::{files, Layer, Storage};
+use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh};
+use crate::args::EntryKeeper;
+use crate::facts::leapp::Requested;
+use crate::facts::source::Source;
+use crate::facts::userspace::{Kernel, Userspace};
+use crate::facts::Facts;
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
 
+/// Everything that a build will do, and what is to be said of it.
 #[derive(Debug)]
 pub(crate) struct BuildPlan {
     pub(crate) root: SysRoot,
     pub(crate) config: Config,
-    pub(crate) facts: Facts,
-    pub(crate) userspace: Userspace,
+    pub(crate) source: Source,
+    pub(crate) findings: Findings,
+    /// What it is built from; none before there is a container that is fit.
+    pub(crate) target: Option<Target>,
     pub(crate) required_packages: Vec<String>,
     pub(crate) missing_packages: Vec<String>,
-    pub(crate) packing: Packing,
-    pub(crate) initramfs_compressor: &'static str,
     pub(crate) storage: Storage,
-    pub(crate) live_fstab: Vec<Entry>,
-    pub(crate) carried: Carried,
+    /// The live system's fstab.
+    pub(crate) mounts: Vec<Entry>,
+    /// What is put into the container for dracut, and only for it.
+    pub(crate) early_items: Vec<Item>,
+    /// What makes the container the live system.
+    pub(crate) live_items: Vec<Item>,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) paths: Paths,
-    /// The boot entry, where grubby keeps one.
-    pub(crate) entry: Option<GrubbyEntry>,
-    pub(crate) loader: Loader,
-    /// Whether leapp has made kernel and initramfs.
-    pub(crate) is_given: bool,
+    pub(crate) entry_keeper: EntryKeeper,
+    /// The boot entry, where grubby makes one.
+    pub(crate) entry: Option<BootEntry>,
+    /// Who makes kernel and initramfs.
+    pub(crate) boot_files: Origin,
     /// What must be in the initramfs beside our module.
     pub(crate) requested: Requested,
+    /// What an earlier build made.
+    pub(crate) earlier: Option<Manifest>,
+    /// Version of this machine's mksquashfs.
+    pub(crate) mksquashfs: Option<String>,
 }
 
-/// Where everything goes, on this machine.
+/// The container, once it is known to be fit.
 #[derive(Debug)]
-pub(crate) struct Paths {
-    pub(crate) image: PathBuf,
-    pub(crate) kernel: PathBuf,
-    pub(crate) hmac: PathBuf,
-    pub(crate) initramfs: PathBuf,
-    pub(crate) state: PathBuf,
-    pub(crate) manifest: PathBuf,
-    /// The throw-away overlay and the unfinished image, beside the image.
-    pub(crate) work: PathBuf,
-}
-
-impl Paths {
-    fn new(root: &SysRoot, facts: &Facts, image: &str, given: Option<&BootContent>) -> Self {
-        let boot = BootFiles::for_arch(&facts.arch);
-        let given =
-            |path: fn(&BootContent) -> Option<&PathBuf>| given.and_then(path).map(|path| root.at(path));
-        let named = |dir: &Path, path: &str| dir.join(Path::new(path).file_name().unwrap_or_default());
-        Self {
-            image: named(&facts.image_dir.path, image),
-            kernel: given(|b| Some(&b.kernel_path)).unwrap_or_else(|| named(&facts.boot.path, &boot.kernel)),
-            hmac: given(|b| b.kernel_hmac_path.as_ref())
-                .unwrap_or_else(|| named(&facts.boot.path, &boot.hmac)),
-            initramfs: given(|b| Some(&b.initram_path))
-                .unwrap_or_else(|| named(&facts.boot.path, &boot.initramfs)),
-            state: named(&facts.state_dir.path, STATE),
-            manifest: named(&facts.state_dir.path, MANIFEST),
-            work: scratch::work_in(&facts.image_dir.path),
-        }
-    }
-
-    /// The name under which a file lies on its file system until it counts.
-    pub(crate) fn unfinished(&self, path: &Path) -> PathBuf {
-        if *path == self.image {
-            return self.work.join("image");
-        }
-        scratch::unfinished(path)
-    }
-
-    /// What a build that is cut off may leave; the work directory first.
-    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
-        let files = [
-            &self.kernel,
-            &self.hmac,
-            &self.initramfs,
-            &self.state,
-            &self.manifest,
-        ];
-        std::iter::once(self.work.clone())
-            .chain(files.map(|f| self.unfinished(f)))
-            .chain(files.map(|f| scratch::former(f)))
-            .chain([scratch::former(&self.image)])
-            .collect()
-    }
-}
-
-/// Reads what must be known and plans the build.
-pub(crate) fn make(
-    root: &SysRoot,
-    config: Config,
-    leapp: Option<&LeappFacts>,
-    container: &Path,
-    keeper: Loader,
-) -> Result<BuildPlan> {
-    let userspace = Userspace::inspect(container)?;
-    let facts = Facts::gather(root, leapp, &config.squashfs_image_path)?;
-    let storage = refusals::storage(&config, &facts, &|fstype| userspace.knows_file_system(fstype));
-    let required_packages = packages::required(&config, &storage.packages());
-    let missing_packages = packages::missing_in(&userspace, &required_packages)?;
-    let held: Vec<String> = facts
-        .image_device
-        .uuid
-        .iter()
-        .map(|uuid| format!("UUID={uuid}"))
-        .chain(storage.image_reference.clone())
-        .chain([facts.image_device.source.clone()])
-        .collect();
-    let boot_content = leapp.and_then(|leapp| leapp.boot_content.as_ref());
-    let paths = Paths::new(root, &facts, &config.squashfs_image_path, boot_content);
-    let earlier = Records::of(root).manifest()?;
-    let has_entry = earlier
-        .as_ref()
-        .is_some_and(|manifest| manifest.boot.loader != Loader::None.name());
-    if has_entry && keeper == Loader::None {
-        return Err(precondition(
-            "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grubby, or first: \
-             livemode-prep remove",
-        ));
-    }
-    let carried = carried::gather(root, &config, &storage, Some(&ContainerDir::new(&userspace.dir)))?;
-    let mut early = carried.early(&storage);
-    let available = userspace.kernel_modules();
-    early
-        .kernel_modules
-        .retain(|name| available.contains(&plain(name)));
-    if storage.image.layers.contains(&Layer::Multipath) {
-        early.files.extend(userspace.multipath_plugins());
-    }
-    let entry = || -> Result<GrubbyEntry> {
-        let inside = |path: &Path| {
-            let path = path.strip_prefix(root.path()).unwrap_or(path);
-            Path::new("/").join(path).display().to_string()
-        };
-        let (kernel, initramfs) = (inside(&paths.kernel), inside(&paths.initramfs));
-        GrubbyEntry::look(root, &facts.arch, &kernel, &initramfs, earlier.as_ref())
-    };
-    Ok(BuildPlan {
-        entry: (keeper != Loader::None).then(entry).transpose()?,
-        loader: keeper,
-        is_given: boot_content.is_some(),
-        requested: leapp.map(LeappFacts::requested).unwrap_or_default().with(&early),
-        root: root.clone(),
-        packing: squashfs::choose(
-            &squashfs::known_here(),
-            &squashfs::known_in(&userspace)?,
-            &userspace.kernel.config,
-        )?,
-        initramfs_compressor: initramfs::compressor(&userspace),
-        live_fstab: fstab::live(&storage.mounts, &held),
-        carried,
-        storage,
-        budgets: space::budgets(
-            &userspace,
-            missing_packages.len(),
-            &facts.image_dir,
-            boot_content.is_none().then_some(&facts.boot),
-        ),
-        paths,
-        required_packages,
-        missing_packages,
-        config,
-        facts,
-        userspace,
-    })
+pub(crate) struct Target {
+    pub(crate) dir: PathBuf,
+    pub(crate) release: Option<String>,
+    pub(crate) kernel: Kernel,
+    /// What goes into the image, unpacked, in bytes.
+    pub(crate) image_bytes: u64,
+    pub(crate) packing: Packing,
+    pub(crate) initramfs_compressor: &'static str,
 }
 
 impl BuildPlan {
-    /// An error with every precondition that is not met.
-    pub(crate) fn check(&self) -> Result<()> {
-        let mut faults = refusals::faults(&self.config, &self.facts);
-        faults.extend(self.storage.faults.iter().cloned());
-        faults.extend(self.carried.faults.iter().cloned());
-        let longest = self.arguments(&"0".repeat(64), u64::from(u32::MAX));
-        faults.extend(arguments::check_length(&longest).err());
-        faults.extend(self.budgets.iter().filter_map(Budget::fault));
-        if self.is_given && !self.missing_packages.is_empty() {
-            faults.push(format!(
-                "{}: leapp has not installed {}; run leapp upgrade again",
-                self.userspace.dir.display(),
-                self.missing_packages.join(", ")
-            ));
+    /// Decides everything. What stands against it is found, not an error: a refused plan can be shown too.
+    pub(crate) fn make(facts: Facts, entry_keeper: EntryKeeper) -> Self {
+        let mut findings = Findings::default();
+        refusals::of_source(&facts, &mut findings);
+        let target = facts
+            .userspace
+            .as_ref()
+            .and_then(|userspace| Target::find(userspace, &facts, &mut findings));
+        let kernel = target.as_ref().map(|target| &target.kernel);
+        let mut storage = refusals::storage(&facts, &|fstype| {
+            kernel.is_none_or(|kernel| kernel.knows_file_system(fstype))
+        });
+        std::mem::take(&mut storage.faults)
+            .into_iter()
+            .for_each(|why| findings.refuse(why));
+        std::mem::take(&mut storage.warnings)
+            .into_iter()
+            .for_each(|what| findings.warn(what));
+
+        let required_packages = packages::required(&facts.config, &storage.packages());
+        let missing_packages = missing(&facts, &required_packages, &mut findings);
+        let early_items = files::early(&facts.files, &storage);
+        let requested = requested(&facts, &storage, &early_items, kernel);
+        let carried = carried(&facts, &storage, &mut findings);
+        let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));
+        let root = SysRoot::new(&facts.root);
+        let boot_content = facts.leapp.boot_content.as_ref();
+        let paths = Paths::new(
+            &root,
+            &facts.source,
+            &facts.config.squashfs_image_path,
+            boot_content,
+        );
+        let entry = entry(&facts, entry_keeper, &paths, &root, &mut findings);
+        let boot_files = if boot_content.is_some() {
+            Origin::Given
+        } else {
+            Origin::Made
+        };
+        let mut plan = Self {
+            live_items: live_system::items(&facts.config, &facts.source, &storage, &mounts, &carried),
+            budgets: budgets(&facts.source, target.as_ref(), missing_packages.len(), boot_files),
+            root,
+            config: facts.config,
+            source: facts.source,
+            target,
+            required_packages,
+            missing_packages,
+            storage,
+            mounts,
+            early_items,
+            paths,
+            entry_keeper,
+            entry,
+            boot_files,
+            requested,
+            earlier: facts.earlier,
+            mksquashfs: facts.tools.mksquashfs.version,
+            findings,
+        };
+        let longest = plan.arguments(&"0".repeat(64), u64::from(u32::MAX));
+        if let Err(why) = arguments::check_length(&longest) {
+            plan.findings.refuse(why);
         }
-        if faults.is_empty() {
-            return Ok(());
+        for fault in plan.budgets.iter().filter_map(Budget::fault) {
+            plan.findings.refuse(fault);
         }
-        Err(Failure::Precondition(faults).into())
+        plan
     }
 
-    /// What an admin should know, though nothing stands against the build.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        [self.carried.warnings.clone(), refusals::warnings(&self.config)].concat()
+    /// An error with all that stands against the build.
+    ///
+    /// # Errors
+    /// When something does: exit code 4.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.findings.refusals.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Precondition(self.findings.refusals.clone()))
     }
 
     /// A path of this machine as the source system knows it.
     pub(crate) fn as_source_sees(&self, path: &Path) -> String {
-        let inside = path.strip_prefix(self.root.path()).unwrap_or(path);
-        Path::new("/").join(inside).display().to_string()
+        self.root.inside(path).display().to_string()
     }
 
     /// The boot entry's kernel command line.
     pub(crate) fn arguments(&self, sha256: &str, size: u64) -> String {
         let name = self.paths.image.file_name().unwrap_or_default().to_string_lossy();
-        let Facts {
+        let Source {
             image_device,
             state_device,
             ..
-        } = &self.facts;
+        } = &self.source;
         let state_dir = state_device.dir.to_string_lossy();
         let image = arguments::Image {
             reference: self.storage.image_reference.as_deref().unwrap_or("UUID=unknown"),
@@ -244,50 +176,70 @@ impl BuildPlan {
             sha256,
             size,
         };
-        arguments::arguments(&image, &self.config, &self.facts.arguments, &self.storage.image).to_string()
+        arguments::arguments(&image, &self.config, &self.source.arguments, &self.storage.image).to_string()
     }
 
-    /// The call of dracut, in the container.
-    pub(crate) fn dracut(&self, program: Cmd) -> Cmd {
+    /// The same as it may be shown, before the image is there: without a password.
+    pub(crate) fn shown_arguments(&self) -> String {
+        let line = self.arguments(DIGEST_TO_COME, 0);
+        let url = &self.config.url_to_load_squashfs_image_from;
+        if url.is_empty() {
+            return line;
+        }
+        line.replace(url.as_str(), &ImageRef::Url(url.clone()).shown())
+    }
+
+    /// The call of dracut by `program`.
+    pub(crate) fn dracut(&self, program: Cmd, target: &Target) -> Cmd {
         let network = !self.config.dracut_network.trim().is_empty();
         initramfs::dracut(
             program,
-            &self.userspace.kernel.version,
-            self.initramfs_compressor,
+            &target.kernel.version,
+            target.initramfs_compressor,
             network,
             &self.requested,
         )
     }
 
-    fn commands(&self) -> Vec<Cmd> {
+    /// The programs that a build runs, in order.
+    pub(crate) fn commands(&self) -> Vec<Cmd> {
+        let Some(target) = &self.target else {
+            return Vec::new();
+        };
         let in_container = |program: &str| Cmd::new("chroot").arg(self.paths.work.join("root")).arg(program);
-        let program = match self.packing.tool {
+        let mksquashfs = match target.packing.tool {
             squashfs::Tool::Host => Cmd::new("mksquashfs"),
             squashfs::Tool::Container => in_container("mksquashfs"),
         };
-        let image = self.paths.unfinished(&self.paths.image);
-        let entry = self.entry.iter();
-        let loader = entry.flat_map(|entry| match self.loader {
-            Loader::Grubby => entry.calls(&self.arguments(DIGEST_TO_COME, 0)),
-            Loader::None | Loader::Leapp => Vec::new(),
+        let image = self.paths.staged(&self.paths.image);
+        let mut commands = Vec::new();
+        if !self.missing_packages.is_empty() {
+            commands.push(packages::install(in_container("dnf"), &self.missing_packages));
+        }
+        commands.push(match self.boot_files {
+            Origin::Given => initramfs::lsinitrd(in_container("lsinitrd"), &self.paths.initramfs),
+            Origin::Made => self.dracut(in_container("dracut"), target),
         });
-        let initramfs = if self.is_given {
-            initramfs::lsinitrd(in_container("lsinitrd"), &self.paths.initramfs)
-        } else {
-            self.dracut(in_container("dracut"))
-        };
-        [
-            initramfs,
-            squashfs::command(program, &self.packing, &self.paths.work.join("root"), &image),
-        ]
-        .into_iter()
-        .chain(loader)
-        .collect()
+        commands.push(squashfs::command(
+            mksquashfs,
+            &target.packing,
+            &self.paths.work.join("root"),
+            &image,
+        ));
+        if let (Some(entry), EntryKeeper::Grubby) = (&self.entry, self.entry_keeper) {
+            commands.extend(entry.calls(&self.shown_arguments()));
+        }
+        commands
     }
 
-    fn files(&self) -> Vec<&Path> {
+    /// The files on the source system, each with its mode.
+    pub(crate) fn files(&self) -> Vec<&Path> {
         let paths = &self.paths;
-        let hmac = self.userspace.kernel.hmac.as_ref().map(|_| paths.hmac.as_path());
+        let hmac = self
+            .target
+            .as_ref()
+            .and_then(|target| target.kernel.hmac.as_ref())
+            .map(|_| paths.hmac.as_path());
         let files: [&Path; 5] = [
             &paths.image,
             &paths.kernel,
@@ -297,55 +249,124 @@ impl BuildPlan {
         ];
         files.into_iter().chain(hmac).collect()
     }
+}
 
-    pub(crate) fn to_json(&self) -> Value {
-        json!({
-            "schema": SCHEMA,
-            "userspace": self.userspace.dir,
-            "kernel_version": self.userspace.kernel.version,
-            "files": self.files(),
-            "live_files": live_system::paths(self),
-            "commands": self.commands().iter().map(Cmd::words).collect::<Vec<_>>(),
-            "packing": self.packing,
-            "packages": {"required": self.required_packages, "missing": self.missing_packages},
-            "arguments": self.arguments(DIGEST_TO_COME, 0),
-            "warnings": self.warnings(),
-            "storage": self.storage.describe(),
-            "mounts": self.live_fstab.iter().map(Entry::to_string).collect::<Vec<_>>(),
-            "space": self.budgets,
+impl Target {
+    fn find(userspace: &Userspace, facts: &Facts, findings: &mut Findings) -> Option<Self> {
+        refusals::of_container(userspace, findings);
+        let kernel = userspace.kernel()?;
+        let packing = squashfs::choose(&facts.tools.mksquashfs, &userspace.mksquashfs, &kernel.config);
+        Some(Self {
+            packing: packing.map_err(|why| findings.refuse(why)).ok()?,
+            initramfs_compressor: initramfs::compressor(userspace.has("zstd"), &kernel.config),
+            dir: userspace.dir.clone(),
+            release: userspace.release.clone(),
+            image_bytes: userspace.image_bytes,
+            kernel: kernel.clone(),
         })
     }
+}
 
-    pub(crate) fn describe(&self) -> String {
-        let mut text = format!("target kernel\n  {}\n", self.userspace.kernel.version);
-        let mut list = |title: &str, lines: Vec<String>| {
-            text.push_str(&format!("\n{title}\n"));
-            lines
-                .iter()
-                .for_each(|line| text.push_str(&format!("  {line}\n")));
-        };
-        list(
-            "files",
-            self.files().iter().map(|f| f.display().to_string()).collect(),
-        );
-        if !self.missing_packages.is_empty() {
-            list(
-                "packages that dnf will install into the image",
-                self.missing_packages.clone(),
+/// Those that dnf has to bring. Under leapp, which has installed what it was told to, there should be none.
+fn missing(facts: &Facts, required: &[String], findings: &mut Findings) -> Vec<String> {
+    let Some(userspace) = facts.userspace.as_ref().filter(|userspace| userspace.has("rpm")) else {
+        return Vec::new();
+    };
+    let missing: Vec<String> = required
+        .iter()
+        .filter(|package| !userspace.provided.contains(*package))
+        .cloned()
+        .collect();
+    if facts.leapp.boot_content.is_some() && !missing.is_empty() {
+        findings.refuse(format!(
+            "{}: leapp has not installed {}; run leapp upgrade again",
+            userspace.dir.display(),
+            missing.join(", ")
+        ));
+    }
+    missing
+}
+
+fn requested(facts: &Facts, storage: &Storage, early: &[Item], kernel: Option<&Kernel>) -> Requested {
+    let none = BTreeSet::new();
+    let available = kernel.map_or(&none, |kernel| &kernel.modules);
+    let mut ours = files::requested(storage, early, available);
+    if storage.image.layers.contains(&Layer::Multipath) {
+        let plugins = facts.userspace.iter();
+        ours.files
+            .extend(plugins.flat_map(|userspace| userspace.multipath_plugins.clone()));
+    }
+    facts.leapp.requested().with(&ours)
+}
+
+/// What goes along from the source.
+fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Vec<Item> {
+    let Facts { config, files, .. } = facts;
+    let mut items = files::live(files, storage);
+    if config.setup_network_manager {
+        let reads_ifcfg = facts
+            .userspace
+            .as_ref()
+            .is_some_and(|userspace| userspace.reads_ifcfg);
+        items.extend(network::items(files, reads_ifcfg, findings));
+    }
+    if !config.setup_opensshd_using_auth_keys.is_empty() {
+        items.extend(ssh::items(
+            files,
+            &config.setup_opensshd_using_auth_keys,
+            findings,
+        ));
+    }
+    items
+}
+
+/// Every name by which the fstab may call the file system that the image lies on.
+fn image_names(source: &Source, storage: &Storage) -> Vec<String> {
+    let device = &source.image_device;
+    let uuid = device.uuid.iter().map(|uuid| format!("UUID={uuid}"));
+    uuid.chain(storage.image_reference.clone())
+        .chain([device.source.clone()])
+        .collect()
+}
+
+fn entry(
+    facts: &Facts,
+    keeper: EntryKeeper,
+    paths: &Paths,
+    root: &SysRoot,
+    findings: &mut Findings,
+) -> Option<BootEntry> {
+    let earlier = facts.earlier.as_ref();
+    let has_entry = earlier.is_some_and(|manifest| manifest.boot.loader != EntryKeeper::None.name());
+    if keeper == EntryKeeper::None {
+        if has_entry {
+            findings.refuse(
+                "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grubby, or first: \
+                 livemode-prep remove",
             );
         }
-        list("files of the live system", live_system::paths(self));
-        list("commands", self.commands().iter().map(Cmd::to_string).collect());
-        list("kernel arguments", vec![self.arguments(DIGEST_TO_COME, 0)]);
-        if !self.warnings().is_empty() {
-            list("warnings", self.warnings());
-        }
-        list("storage", self.storage.describe().to_vec());
-        list(
-            "mounts of the live system",
-            self.live_fstab.iter().map(Entry::to_string).collect(),
-        );
-        list("space", self.budgets.iter().map(Budget::describe).collect());
-        text
+        return None;
     }
+    let inside = |path: &Path| root.inside(path).display().to_string();
+    let entry = BootEntry::planned(facts, inside(&paths.kernel), inside(&paths.initramfs));
+    entry.map_err(|why| findings.refuse(why)).ok()
+}
+
+fn budgets(
+    source: &Source,
+    target: Option<&Target>,
+    missing_packages: usize,
+    boot_files: Origin,
+) -> Vec<Budget> {
+    let Some(target) = target else {
+        return space::expected(&source.image_dir, &source.boot);
+    };
+    let sizes = Sizes {
+        image: target.image_bytes,
+        modules: target.kernel.module_bytes,
+        kernel: target.kernel.image_bytes,
+        packages: missing_packages as u64,
+    };
+    let boot = (boot_files == Origin::Made).then_some(&source.boot);
+    space::budgets(sizes, &source.image_dir, boot)
 }

@@ -2,7 +2,7 @@
 use livemode_common::contract::SOURCE_MOUNT;
 use livemode_common::fstab::Entry;
 
-use crate::plan::storage::{is_file, Mount};
+use crate::plan::storage::{is_file, LiveMount};
 
 /// What the services of the live system wait for; `nofail` alone would let them start before the mounts.
 const USERS: [&str; 2] = ["livemode-journal.service", "livemode-upgrade.service"];
@@ -19,13 +19,16 @@ const OF_ITS_BOOT: [&str; 5] = [
 const PATHS: [&str; 2] = ["x-systemd.requires-mounts-for", "x-systemd.wants-mounts-for"];
 
 /// The entries, in the source's order. Each is `nofail`: a missing disk must not end at an emergency prompt;
-/// `livemode-run` checks that what the source requires is there. `held` is the file system the image lies on
-/// (`UUID=…` or its device): mounted already, so never checked by fsck(8).
-pub(crate) fn live(mounts: &[Mount], held: &[String]) -> Vec<Entry> {
-    mounts.iter().map(|mount| live_entry(mount, held)).collect()
+/// `livemode-run` checks that what the source requires is there. `image_names` are the names
+/// of the file system that the image lies on: it is mounted already, so fsck(8) must not check it.
+pub(crate) fn live(mounts: &[LiveMount], image_names: &[String]) -> Vec<Entry> {
+    mounts
+        .iter()
+        .map(|mount| live_entry(mount, image_names))
+        .collect()
 }
 
-fn live_entry(mount: &Mount, held: &[String]) -> Entry {
+fn live_entry(mount: &LiveMount, image_names: &[String]) -> Entry {
     let entry = &mount.entry;
     let fs_spec = if is_file(&mount.spec) {
         below(&mount.spec)
@@ -49,12 +52,12 @@ fn live_entry(mount: &Mount, held: &[String]) -> Entry {
     if mount.is_required {
         options.push("x-livemode.required".into());
     }
-    let is_held = held.contains(&entry.fs_spec) || held.contains(&mount.spec);
+    let has_the_image = image_names.contains(&entry.fs_spec) || image_names.contains(&mount.spec);
     Entry {
         fs_spec,
         fs_file: below(&entry.fs_file),
         fs_mntops: options.join(","),
-        fs_passno: if is_held {
+        fs_passno: if has_the_image {
             "0".into()
         } else {
             entry.fs_passno.clone()
@@ -82,7 +85,7 @@ fn rerooted(option: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::storage::Sources;
+    use crate::facts::storage::Storage as Sources;
     use crate::plan::storage::{Setting, Storage};
     use livemode_common::cmdline::Cmdline;
     use livemode_common::fstab::parse;

@@ -1,20 +1,15 @@
-//! The initramfs: dracut inside the container, with our module.
+//! The initramfs: what dracut is called with, and what is put into the container for it. Pure.
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::container::ContainerDir;
 
-use crate::build::programs;
-use crate::chroot::Chroot;
+use super::items::{Content, Item};
 use crate::facts::leapp::Requested;
-use crate::facts::userspace::Userspace;
-
-use crate::plan::initramfs_contents::Contents;
+use crate::facts::userspace::KernelConfig;
 
 /// Where dracut puts it, in the container.
 pub(crate) const OUTPUT: &str = "/var/tmp/livemode-initramfs.img";
-const MODULE_NAME: &str = "livemode";
+pub(crate) const MODULE_NAME: &str = "livemode";
 const MODULE_DIR: &str = "/usr/lib/dracut/modules.d/90livemode";
 const MODULE: [(&str, &str, u32); 3] = [
     (
@@ -36,21 +31,25 @@ const MODULE: [(&str, &str, u32); 3] = [
 /// Where the module takes the binary from.
 const BOOT_BINARY: &str = "/usr/libexec/livemode/livemode-boot";
 
-/// Puts our dracut module into the container.
-pub(crate) fn add_module(tree: &ContainerDir) -> Result<()> {
-    for (name, content, mode) in MODULE {
-        tree.write(format!("{MODULE_DIR}/{name}"), content, mode)?;
-    }
-    let binary = programs::find_binary("livemode-boot")?;
-    let content = std::fs::read(&binary).with_context(|| format!("reading {}", binary.display()))?;
-    tree.write(BOOT_BINARY, content, 0o755)
+/// Our dracut module and its program, in the container.
+pub(crate) fn module() -> Vec<Item> {
+    let mut items: Vec<Item> = MODULE
+        .iter()
+        .map(|(name, text, mode)| Item::file(&format!("{MODULE_DIR}/{name}"), *text, *mode))
+        .collect();
+    items.push(Item::File {
+        path: BOOT_BINARY.into(),
+        content: Content::Program("livemode-boot"),
+        mode: 0o755,
+        is_secret: false,
+    });
+    items
 }
 
 /// How the initramfs is packed: on all cores with zstd where the target's kernel can unpack it and its userspace
 /// can pack it.
-pub(crate) fn compressor(userspace: &Userspace) -> &'static str {
-    let config = &userspace.kernel.config;
-    if userspace.has_zstd && config.has("CONFIG_RD_ZSTD") {
+pub(crate) fn compressor(has_zstd: bool, config: &KernelConfig) -> &'static str {
+    if has_zstd && config.has("CONFIG_RD_ZSTD") {
         "zstd -q -T0 -9"
     } else if config.has("CONFIG_RD_XZ") {
         "xz --check=crc32 --lzma2=dict=1MiB -T0"
@@ -117,23 +116,46 @@ pub(crate) fn lsinitrd(program: Cmd, initramfs: &Path) -> Cmd {
     program.arg(initramfs)
 }
 
-/// What of our module and of what was requested is not in this initramfs.
-pub(crate) fn missing(
-    chroot: &mut Chroot,
-    initramfs: &Path,
-    requested: &Requested,
-    userspace: &Userspace,
-) -> Result<Vec<String>> {
-    let inside = Path::new("/run/livemode-boot");
-    let shown = chroot.tree().create_dir(inside)?;
-    chroot.bind(initramfs.parent().unwrap_or(Path::new("/")), &shown)?;
-    let path = inside.join(initramfs.file_name().unwrap_or_default());
-    let listing = lsinitrd(chroot.cmd("lsinitrd"), &path)
-        .read()
-        .with_context(|| format!("looking into {}", initramfs.display()))?;
-    let mut requested = requested.clone();
-    requested.dracut_modules.push(MODULE_NAME.to_owned());
-    requested.dracut_modules.sort();
-    requested.dracut_modules.dedup();
-    Ok(Contents::parse(&listing).missing(&requested, &userspace.kernel_modules()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(network: bool, requested: &Requested) -> String {
+        dracut(Cmd::new("dracut"), "6.1", "gzip", network, requested).to_string()
+    }
+
+    #[test]
+    fn dracut_gets_what_the_image_needs_and_what_others_request() {
+        assert_eq!(
+            words(false, &Requested::default()),
+            "dracut --force --no-hostonly --no-hostonly-default-device --mdadmconf --lvmconf --add livemode \
+             --omit 'plymouth dash resume ifcfg earlykdump dmsquash-live livenet' --compress gzip --kver 6.1 \
+             /var/tmp/livemode-initramfs.img"
+        );
+        let requested = Requested {
+            dracut_modules: vec!["livemode".into(), "livenet".into(), "lvm".into()],
+            kernel_modules: vec!["dm-mod".into(), "raid1".into()],
+            files: vec!["/etc/lvm/lvm.conf".into()],
+        };
+        let words = words(true, &requested);
+        assert!(
+            words.contains("--add 'livemode network url-lib livenet lvm' --omit 'plymouth dash resume ifcfg earlykdump dmsquash-live' \
+                            --add-drivers 'dm-mod raid1' --install /etc/lvm/lvm.conf --compress"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn the_initramfs_is_packed_as_kernel_and_container_can() {
+        let kernel = |text: &str| KernelConfig::parse(text);
+        for (has_zstd, config, packed) in [
+            (true, "CONFIG_RD_ZSTD=y\nCONFIG_RD_XZ=y\n", "zstd"),
+            (false, "CONFIG_RD_ZSTD=y\nCONFIG_RD_XZ=y\n", "xz"),
+            (true, "CONFIG_RD_XZ=y\n", "xz"),
+            (true, "", "gzip"),
+        ] {
+            let compressor = compressor(has_zstd, &kernel(config));
+            assert_eq!(compressor.split(' ').next(), Some(packed), "{has_zstd} {config}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 use std::collections::BTreeSet;
 
 use crate::facts::leapp::Requested;
+use crate::facts::userspace::{module_name, plain};
 
 /// dracut's modules and all files, these without the leading slash and below usr/ where a merged /usr has them.
 pub(crate) struct Contents {
@@ -52,17 +53,6 @@ impl Contents {
             .cloned();
         modules.chain(kernel_modules).chain(files).collect()
     }
-}
-
-/// The name under which modprobe(8) knows a module, from its path.
-pub(crate) fn module_name(path: &str) -> Option<String> {
-    let (name, _) = path.rsplit('/').next()?.split_once(".ko")?;
-    Some(plain(name))
-}
-
-/// modprobe(8) takes `-` and `_` for the same.
-pub(crate) fn plain(name: &str) -> String {
-    name.replace('-', "_")
 }
 
 fn listed_path(line: &str) -> Option<&str> {

@@ -1,15 +1,13 @@
-//! What makes the container a live system: its units, fstab, identity, banner and log-in. Decided here, then written.
-use std::path::Path;
-
-use anyhow::{Context, Result};
-use livemode_common::container::ContainerDir;
+//! What makes the container a live system: its units, fstab, identity, banner and log-in. Pure.
+use livemode_common::config::Config;
 use livemode_common::contract::SOURCE_MOUNT;
 use livemode_common::fstab::Entry;
 
-use crate::build::programs;
-use crate::plan::build_plan::BuildPlan;
+use super::edits::Edit;
+use super::items::{wanted_by, Content, Item, PACKAGE_UNIT_DIR, SECRET, UNIT_DIR};
+use super::storage::Storage;
+use crate::facts::source::Source;
 
-const UNIT_DIR: &str = "/etc/systemd/system";
 const UNITS: [(&str, &str); 3] = [
     (
         "livemode-upgrade.service",
@@ -36,111 +34,197 @@ const MASKED: [&str; 7] = [
     "sshd-keygen.target",
 ];
 
-/// One change to the tree.
-enum Item {
-    File(String, Vec<u8>, u32),
-    Link(String, String),
-}
+/// What the packages' own scripts and presets may have enabled in the container: nobody listens, and nothing configures the
+/// network, unless an option or the source's storage asks for it.
+const STOPPED: [&str; 14] = [
+    "iscsi.service",
+    "iscsid.service",
+    "iscsid.socket",
+    "iscsi-onboot.service",
+    "open-iscsi.service",
+    "multipathd.service",
+    "multipathd.socket",
+    "mdmonitor.service",
+    "NetworkManager.service",
+    "NetworkManager-wait-online.service",
+    "sshd.service",
+    "ssh.service",
+    "sshd.socket",
+    "ssh.socket",
+];
+const MULTI_USER: &str = "multi-user.target";
+const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
-fn items(plan: &BuildPlan) -> Vec<Item> {
-    let mut items = Vec::new();
-    let mut file =
-        |path: &str, content: Vec<u8>, mode| items.push(Item::File(path.to_owned(), content, mode));
-    let fstab: String = plan.live_fstab.iter().map(|e: &Entry| format!("{e}\n")).collect();
-    file(
-        "/etc/fstab",
-        format!("# The source system, mounted below {SOURCE_MOUNT} for its upgrade.\n{fstab}").into(),
-        0o644,
-    );
-    file(
-        "/usr/bin/upgrade",
-        include_bytes!("../../image/upgrade").to_vec(),
-        0o755,
-    );
-    file(
-        "/etc/systemd/system.conf.d/livemode.conf",
-        include_bytes!("../../image/system.conf").to_vec(),
-        0o644,
-    );
-    file(
-        "/etc/systemd/journald.conf.d/livemode.conf",
-        include_bytes!("../../image/journald.conf").to_vec(),
-        0o644,
-    );
-    for (name, content) in UNITS {
-        file(&format!("{UNIT_DIR}/{name}"), content.into(), 0o644);
-    }
-    if plan.config.setup_network_manager {
-        file(
-            "/etc/NetworkManager/conf.d/00-livemode.conf",
-            include_bytes!("../../image/NetworkManager.conf").to_vec(),
-            0o644,
-        );
-        file(
-            "/etc/tmpfiles.d/livemode-network.conf",
-            include_bytes!("../../image/network-tmpfiles.conf").to_vec(),
-            0o644,
-        );
-    }
-    for carried in &plan.carried.files {
-        file(&carried.path, carried.content.clone(), carried.mode);
-    }
-    if let Some(id) = &plan.facts.machine_id {
-        file("/etc/machine-id", format!("{id}\n").into(), 0o444);
-    }
-    if let Some(name) = &plan.facts.hostname {
-        file("/etc/hostname", format!("{name}\n").into(), 0o644);
-    }
-    let banner = banner(plan);
-    // agetty(8) reads backslashes in issue as escapes; ours has none.
-    file("/etc/issue", format!("{banner}\n").into(), 0o644);
-    file("/etc/motd", banner.into(), 0o644);
-    for (name, _) in UNITS {
-        items.push(Item::Link(
-            format!("../{name}"),
-            format!("{UNIT_DIR}/multi-user.target.wants/{name}"),
-        ));
-    }
-    for unit in MASKED {
-        items.push(Item::Link("/dev/null".into(), format!("{UNIT_DIR}/{unit}")));
-    }
-    let system = "/usr/lib/systemd/system";
-    items.push(Item::Link(
-        format!("{system}/multi-user.target"),
-        format!("{UNIT_DIR}/default.target"),
-    ));
-    items.push(Item::Link(
-        format!("{system}/getty@.service"),
-        format!("{UNIT_DIR}/getty.target.wants/getty@tty2.service"),
-    ));
-    items.push(Item::Link(SOURCE_MOUNT.into(), "/sysroot".into()));
+/// Everything that is written into the live system, in its order. `carried` is what goes along from the source.
+pub(crate) fn items(
+    config: &Config,
+    source: &Source,
+    storage: &Storage,
+    mounts: &[Entry],
+    carried: &[Item],
+) -> Vec<Item> {
+    let mut items = own_files(config, mounts);
+    items.extend(carried.iter().cloned());
+    items.extend(identity(source));
+    items.extend(banners(config));
+    items.push(Item::File {
+        path: "/usr/bin/livemode-run".into(),
+        content: Content::Program("livemode-run"),
+        mode: 0o755,
+        is_secret: false,
+    });
+    items.extend(MASKED.map(|unit| Item::Masked { unit }));
+    items.push(Item::Link {
+        path: format!("{UNIT_DIR}/default.target"),
+        to: format!("{PACKAGE_UNIT_DIR}/multi-user.target"),
+    });
+    items.push(Item::Link {
+        path: format!("{UNIT_DIR}/getty.target.wants/getty@tty2.service"),
+        to: format!("{PACKAGE_UNIT_DIR}/getty@.service"),
+    });
+    items.push(Item::Link {
+        path: "/sysroot".into(),
+        to: SOURCE_MOUNT.into(),
+    });
+    items.extend(STOPPED.map(|unit| Item::Stopped { unit }));
+    items.extend(services(config, storage));
+    items.extend(log_in(config));
     items
 }
 
-/// The paths that will be written, for `plan`.
-pub(crate) fn paths(plan: &BuildPlan) -> Vec<String> {
-    let path = |item| match item {
-        Item::File(path, ..) | Item::Link(_, path) => path,
-    };
-    items(plan)
-        .into_iter()
-        .map(path)
-        .chain(["/usr/bin/livemode-run".to_owned()])
+fn own_files(config: &Config, mounts: &[Entry]) -> Vec<Item> {
+    let fstab: String = mounts.iter().map(|entry| format!("{entry}\n")).collect();
+    let mut items = vec![
+        Item::file(
+            "/etc/fstab",
+            format!("# The source system, mounted below {SOURCE_MOUNT} for its upgrade.\n{fstab}"),
+            0o644,
+        ),
+        Item::file("/usr/bin/upgrade", include_bytes!("../../image/upgrade"), 0o755),
+        Item::file(
+            "/etc/systemd/system.conf.d/livemode.conf",
+            include_bytes!("../../image/system.conf"),
+            0o644,
+        ),
+        Item::file(
+            "/etc/systemd/journald.conf.d/livemode.conf",
+            include_bytes!("../../image/journald.conf"),
+            0o644,
+        ),
+    ];
+    items.extend(UNITS.map(|(name, text)| Item::file(&format!("{UNIT_DIR}/{name}"), text, 0o644)));
+    if config.setup_network_manager {
+        items.push(Item::file(
+            "/etc/NetworkManager/conf.d/00-livemode.conf",
+            include_bytes!("../../image/NetworkManager.conf"),
+            0o644,
+        ));
+        items.push(Item::file(
+            "/etc/tmpfiles.d/livemode-network.conf",
+            include_bytes!("../../image/network-tmpfiles.conf"),
+            0o644,
+        ));
+    }
+    items
+}
+
+/// The live system is the source to its network and to its admins.
+fn identity(source: &Source) -> Vec<Item> {
+    let id = source.machine_id.iter();
+    let id = id.map(|id| Item::file("/etc/machine-id", format!("{id}\n"), 0o444));
+    let name = source.hostname.iter();
+    id.chain(name.map(|name| Item::file("/etc/hostname", format!("{name}\n"), 0o644)))
         .collect()
 }
 
-fn banner(plan: &BuildPlan) -> String {
-    let start = if plan.config.autostart_upgrade_after_reboot {
+fn banners(config: &Config) -> [Item; 2] {
+    let banner = banner(config);
+    [
+        // agetty(8) reads backslashes in issue as escapes; ours has none.
+        Item::file("/etc/issue", format!("{banner}\n"), 0o644),
+        Item::file("/etc/motd", banner, 0o644),
+    ]
+}
+
+fn services(config: &Config, storage: &Storage) -> Vec<Item> {
+    let mut items: Vec<Item> = UNITS.iter().map(|(name, _)| own_unit(name)).collect();
+    // dbus-broker brings no dbus.service of its own: a preset would make that alias.
+    items.push(Item::Alias {
+        unit: "dbus.service",
+        of: vec!["dbus-broker.service", "dbus-daemon.service"],
+    });
+    items.push(Item::started("dbus.socket", "sockets.target"));
+    if config.setup_network_manager {
+        items.push(Item::started("NetworkManager.service", MULTI_USER));
+    }
+    for layer in storage.layers().filter(|layer| !layer.services().is_empty()) {
+        items.push(Item::Started {
+            units: layer.services().iter().map(|&unit| unit.to_owned()).collect(),
+            by: MULTI_USER,
+        });
+    }
+    // The targets that mounts by the network, and volumes below them, hang on.
+    for target in ["remote-cryptsetup.target", "remote-fs.target"] {
+        items.push(Item::started(target, MULTI_USER));
+    }
+    if storage.needs_network() && config.setup_network_manager {
+        items.push(Item::started(
+            "NetworkManager-wait-online.service",
+            "network-online.target",
+        ));
+    }
+    if !config.setup_opensshd_using_auth_keys.is_empty() {
+        // Debian's name is the second.
+        items.push(Item::Started {
+            units: ["sshd.service", "ssh.service"].map(str::to_owned).to_vec(),
+            by: MULTI_USER,
+        });
+    }
+    items
+}
+
+/// Ours lie beside the links that start them.
+fn own_unit(name: &str) -> Item {
+    Item::Link {
+        path: wanted_by(MULTI_USER, name),
+        to: format!("../{name}"),
+    }
+}
+
+fn log_in(config: &Config) -> Vec<Item> {
+    let edited = |path: &str, edit, mode, is_secret| Item::File {
+        path: path.to_owned(),
+        content: Content::Edited(edit),
+        mode,
+        is_secret,
+    };
+    let mut items = Vec::new();
+    if !config.setup_opensshd_using_auth_keys.is_empty() {
+        items.push(edited(SSHD_CONFIG, Edit::OnlyKeysLogIn, SECRET, false));
+        items.push(Item::Directory {
+            path: "/root/.ssh".into(),
+            mode: 0o700,
+        });
+    }
+    if config.setup_passwordless_root {
+        items.push(edited("/etc/passwd", Edit::EmptyRootPassword, 0o644, false));
+        items.push(edited("/etc/shadow", Edit::EmptyRootPassword, SECRET, true));
+    }
+    items
+}
+
+fn banner(config: &Config) -> String {
+    let start = if config.autostart_upgrade_after_reboot {
         "The upgrade starts by itself, unless the boot entry says upgrade.autostart=0; then type  upgrade"
     } else {
         "The upgrade waits: log in and type  upgrade  to start it."
     };
-    let console = if plan.config.setup_passwordless_root {
+    let console = if config.setup_passwordless_root {
         "root logs in on a console without a password."
     } else {
         "root's password is the one of the target container, if it has one."
     };
-    let ssh = if plan.config.setup_opensshd_using_auth_keys.is_empty() {
+    let ssh = if config.setup_opensshd_using_auth_keys.is_empty() {
         "sshd does not run."
     } else {
         "ssh takes root's authorized keys, and no password."
@@ -149,165 +233,4 @@ fn banner(plan: &BuildPlan) -> String {
         "LiveMode upgrade environment. The source system is mounted below {SOURCE_MOUNT}.\n{start}\n{console}\n{ssh}\n\
          Progress: livemode-run status, journalctl -f -u livemode-upgrade\n"
     )
-}
-
-/// Writes the live system into the tree.
-pub(crate) fn write(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
-    for item in items(plan) {
-        match item {
-            Item::File(path, content, mode) => tree.write(path, content, mode)?,
-            Item::Link(to, path) => tree.symlink(to, path)?,
-        }
-    }
-    let binary = programs::find_binary("livemode-run")?;
-    let content = std::fs::read(&binary).with_context(|| format!("reading {}", binary.display()))?;
-    tree.write("/usr/bin/livemode-run", content, 0o755)?;
-    set_up_dbus(tree)?;
-    disable_services(tree)?;
-    if plan.config.setup_network_manager {
-        enable(tree, &["NetworkManager.service"])?;
-    }
-    bring_up_storage(plan, tree)?;
-    if !plan.config.setup_opensshd_using_auth_keys.is_empty() {
-        // Debian's name is the second.
-        let main = "/etc/ssh/sshd_config";
-        tree.write(main, crate::plan::sshd::config(&tree.read(main)?), 0o600)?;
-        tree.set_mode("/root/.ssh", 0o700)?;
-        enable(tree, &["sshd.service", "ssh.service"])?;
-    }
-    if plan.config.setup_passwordless_root {
-        empty_root_password(tree, "/etc/passwd", 0o644)?;
-        empty_root_password(tree, "/etc/shadow", 0o600)?;
-    }
-    Ok(())
-}
-
-/// What the packages' own scripts and presets may have enabled in the container: nobody listens, and nothing
-/// configures the network, unless an option or the source's storage asks for it.
-fn disable_services(tree: &ContainerDir) -> Result<()> {
-    const OPTIONAL: [&str; 14] = [
-        "iscsi.service",
-        "iscsid.service",
-        "iscsid.socket",
-        "iscsi-onboot.service",
-        "open-iscsi.service",
-        "multipathd.service",
-        "multipathd.socket",
-        "mdmonitor.service",
-        "NetworkManager.service",
-        "NetworkManager-wait-online.service",
-        "sshd.service",
-        "ssh.service",
-        "sshd.socket",
-        "ssh.socket",
-    ];
-    for dir in tree
-        .dir_names(UNIT_DIR)?
-        .into_iter()
-        .filter(|name| name.ends_with(".wants"))
-    {
-        for unit in OPTIONAL {
-            tree.remove_file(format!("{UNIT_DIR}/{dir}/{unit}"))?;
-        }
-    }
-    Ok(())
-}
-
-/// The services behind the layers of the source's storage, and the targets that their mounts hang on.
-fn bring_up_storage(plan: &BuildPlan, tree: &ContainerDir) -> Result<()> {
-    for layer in plan.storage.layers() {
-        if !layer.services().is_empty() {
-            enable(tree, layer.services())?;
-        }
-    }
-    for target in ["remote-cryptsetup.target", "remote-fs.target"] {
-        enable(tree, &[target])?;
-    }
-    if plan.storage.needs_network() && plan.config.setup_network_manager {
-        let unit = "NetworkManager-wait-online.service";
-        let wants = format!("{UNIT_DIR}/network-online.target.wants/{unit}");
-        tree.symlink(format!("/usr/lib/systemd/system/{unit}"), wants)?;
-    }
-    Ok(())
-}
-
-/// Lets multi-user.target start the first of these units that the container has.
-fn enable(tree: &ContainerDir, names: &[&str]) -> Result<()> {
-    let unit = |name: &str| format!("/usr/lib/systemd/system/{name}");
-    let name = names.iter().find(|name| tree.exists(unit(name)));
-    let name =
-        name.with_context(|| format!("the container has no {}; install its package there", names[0]))?;
-    tree.symlink(unit(name), format!("{UNIT_DIR}/multi-user.target.wants/{name}"))
-}
-
-/// dbus-broker brings no dbus.service of its own: it is an alias that a preset would make.
-fn set_up_dbus(tree: &ContainerDir) -> Result<()> {
-    let unit = |name: &str| Path::new("/usr/lib/systemd/system").join(name);
-    let implementations = ["dbus-broker.service", "dbus-daemon.service"];
-    let alias = format!("{UNIT_DIR}/dbus.service");
-    if !tree.exists(unit("dbus.service")) && !tree.exists(&alias) {
-        if let Some(name) = implementations.iter().find(|name| tree.exists(unit(name))) {
-            tree.symlink(unit(name), alias)?;
-        }
-    }
-    if tree.exists(unit("dbus.socket")) {
-        tree.symlink(
-            unit("dbus.socket"),
-            format!("{UNIT_DIR}/sockets.target.wants/dbus.socket"),
-        )?;
-    }
-    Ok(())
-}
-
-const SHADOW_FIELDS: usize = 9;
-
-/// The second field of root's line becomes empty, as passwd(5) and shadow(5) have it; no line is an error.
-fn empty_root_password(tree: &ContainerDir, path: &str, mode: u32) -> Result<()> {
-    let text = tree.read(path)?;
-    tree.write(
-        path,
-        without_root_password(&text).with_context(|| format!("{path}: no line for root"))?,
-        mode,
-    )
-}
-
-fn without_root_password(text: &str) -> Option<String> {
-    let mut found = false;
-    let mut out = String::new();
-    for line in text.lines() {
-        let mut fields: Vec<&str> = line.split(':').collect();
-        if fields[0] == "root" && fields.len() > 1 {
-            fields[1] = "";
-            // shadow(5): 0 asks for a new password at the first log-in, before which nobody types `upgrade`.
-            if fields.len() == SHADOW_FIELDS && fields[2] == "0" {
-                fields[2] = "";
-            }
-            found = true;
-        }
-        out.push_str(&fields.join(":"));
-        out.push('\n');
-    }
-    found.then_some(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_roots_password_becomes_empty() {
-        assert_eq!(
-            without_root_password("root:*:19000:0:99999:7:::\nbin:!:1::\n").unwrap(),
-            "root::19000:0:99999:7:::\nbin:!:1::\n"
-        );
-        assert_eq!(
-            without_root_password("root:!:0:0:99999:7:::\n").unwrap(),
-            "root:::0:99999:7:::\n"
-        );
-        assert_eq!(
-            without_root_password("root:x:0:0:root:/root:/bin/bash\n").unwrap(),
-            "root::0:0:root:/root:/bin/bash\n"
-        );
-        assert_eq!(without_root_password("bin:!:1::\n"), None);
-    }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::facts::source::Place;
-use crate::facts::userspace::Userspace;
 
 const MIB: u64 = 1 << 20;
 /// Programs and firmware of an initramfs for any machine, unpacked; measured 80 to 120 MiB with dracut 057 to 106.
@@ -80,31 +79,38 @@ impl Budget {
     }
 }
 
+/// What of a container takes space, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sizes {
+    /// What goes into the image, unpacked.
+    pub(crate) image: u64,
+    /// The kernel's modules.
+    pub(crate) modules: u64,
+    pub(crate) kernel: u64,
+    /// How many packages dnf has to bring.
+    pub(crate) packages: u64,
+}
+
 /// One budget for each file system. `boot` is where kernel and initramfs go, unless leapp has put them there already.
-pub(crate) fn budgets(
-    userspace: &Userspace,
-    packages: usize,
-    image_dir: &Place,
-    boot: Option<&Place>,
-) -> Vec<Budget> {
+pub(crate) fn budgets(sizes: Sizes, image_dir: &Place, boot: Option<&Place>) -> Vec<Budget> {
     // Half of the bytes: root file systems came to 0.32 to 0.38 with zstd; incompressible additions take more.
-    let image = userspace.image_bytes / 2;
-    let packages = if packages == 0 {
+    let image = sizes.image / 2;
+    let packages = if sizes.packages == 0 {
         0
     } else {
-        METADATA + packages as u64 * PACKAGE
+        METADATA + sizes.packages * PACKAGE
     };
     // Modules that are compressed already (.ko.xz, .ko.zst) pack no further, plain ones to a quarter; an
     // initramfs for any machine takes about half of them.
-    let initramfs = userspace.module_bytes / 2 + INITRAMFS_PROGRAMS_PACKED;
-    let working = userspace.module_bytes + INITRAMFS_PROGRAMS + initramfs + packages;
+    let initramfs = sizes.modules / 2 + INITRAMFS_PROGRAMS_PACKED;
+    let working = sizes.modules + INITRAMFS_PROGRAMS + initramfs + packages;
     let mut needs = vec![
         (image_dir, "the image", image),
         (image_dir, "working space", working),
     ];
     needs.extend(boot.into_iter().flat_map(|boot| {
         [
-            (boot, "the kernel", userspace.kernel.image_bytes),
+            (boot, "the kernel", sizes.kernel),
             (boot, "the initramfs", initramfs),
         ]
     }));
@@ -166,6 +172,138 @@ mod tests {
         assert_eq!(
             budget.fault().unwrap(),
             "not enough space at /boot: 74 MiB needed (the kernel 14 MiB, the initramfs 60 MiB), 70 MiB free; free 4 MiB there"
+        );
+    }
+
+    fn place(device_number: u64, free_mib: u64) -> Place {
+        Place {
+            existing: format!("/{device_number}").into(),
+            device_number,
+            free_bytes: free_mib * MIB,
+            ..Place::default()
+        }
+    }
+
+    /// A place, what is needed there, the sum, and what is free, in MiB.
+    type InMib<'a> = (String, Vec<(&'a str, u64)>, u64, u64);
+
+    fn in_mib(budgets: &[Budget]) -> Vec<InMib<'_>> {
+        let of = |budget: &Budget| {
+            let needs = budget.needs.iter().map(|need| (need.what, need.bytes / MIB));
+            let sums = (budget.needed_bytes / MIB, budget.free_bytes / MIB);
+            (
+                budget.place.display().to_string(),
+                needs.collect(),
+                sums.0,
+                sums.1,
+            )
+        };
+        budgets.iter().map(of).collect()
+    }
+
+    const SIZES: Sizes = Sizes {
+        image: 600 * MIB,
+        modules: 100 * MIB,
+        kernel: 12 * MIB,
+        packages: 0,
+    };
+
+    #[test]
+    fn what_goes_onto_one_file_system_is_added_up() {
+        // Half of the image's bytes; half of the modules and 40 for the programs; modules, 150, and the initramfs itself.
+        let (image, initramfs, working) = (300, 90, 100 + 150 + 90);
+        let apart = budgets(SIZES, &place(1, 2000), Some(&place(2, 100)));
+        assert_eq!(
+            in_mib(&apart),
+            [
+                (
+                    "/1".to_owned(),
+                    vec![("the image", image), ("working space", working)],
+                    image + working,
+                    2000
+                ),
+                (
+                    "/2".to_owned(),
+                    vec![("the kernel", 12), ("the initramfs", initramfs)],
+                    12 + initramfs,
+                    100
+                )
+            ]
+        );
+        assert!(apart[1].fault().is_some(), "102 MiB do not fit into 100");
+        let together = budgets(SIZES, &place(1, 2000), Some(&place(1, 2000)));
+        assert_eq!(
+            in_mib(&together),
+            [(
+                "/1".to_owned(),
+                vec![
+                    ("the image", image),
+                    ("working space", working),
+                    ("the kernel", 12),
+                    ("the initramfs", initramfs)
+                ],
+                image + working + 12 + initramfs,
+                2000
+            )]
+        );
+        let given = budgets(SIZES, &place(1, 2000), None);
+        assert_eq!(given.len(), 1);
+        assert_eq!(given[0].needed_bytes, (image + working) * MIB);
+    }
+
+    #[test]
+    fn packages_take_dnfs_metadata_once_and_space_for_each() {
+        let needed = |packages| {
+            let sizes = Sizes { packages, ..SIZES };
+            budgets(sizes, &place(1, 0), None)[0].needed_bytes / MIB
+        };
+        assert_eq!(needed(1) - needed(0), 200 + 40);
+        assert_eq!(needed(3) - needed(1), 2 * 40);
+    }
+
+    #[test]
+    fn before_there_is_a_container_a_minimal_system_is_expected() {
+        assert_eq!(
+            in_mib(&expected(&place(1, 5000), &place(2, 500))),
+            [
+                (
+                    "/1".to_owned(),
+                    vec![("the image", 700), ("working space", 400)],
+                    1100,
+                    5000
+                ),
+                (
+                    "/2".to_owned(),
+                    vec![("the kernel", 15), ("the initramfs", 100)],
+                    115,
+                    500
+                )
+            ]
+        );
+    }
+
+    #[test]
+    fn what_just_fits_is_no_fault() {
+        let budget = |needed_bytes| Budget {
+            place: "/".into(),
+            needs: Vec::new(),
+            needed_bytes,
+            free_bytes: 100,
+        };
+        assert_eq!(budget(100).fault(), None);
+        assert!(budget(101).fault().is_some());
+        assert_eq!(
+            Budget {
+                needs: vec![Need {
+                    what: "the image",
+                    bytes: MIB + 1
+                }],
+                needed_bytes: MIB + 1,
+                free_bytes: 3 * MIB,
+                place: "/boot".into(),
+            }
+            .describe(),
+            "/boot: 2 MiB needed (the image 2), 3 MiB free"
         );
     }
 }

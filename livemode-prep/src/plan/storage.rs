@@ -1,14 +1,15 @@
 //! What the source system's mounts stand on, and what follows from it: what the initramfs must bring up for the image, what
-//! the live system must bring up for the source, what cannot work. Pure; [`sources`] reads.
+//! the live system must bring up for the source, what cannot work. Pure.
 use std::collections::BTreeSet;
 
 use livemode_common::cmdline::Cmdline;
 use livemode_common::fstab::Entry;
 
+pub(crate) mod files;
 mod needs;
 
 use crate::facts::storage::crypttab::{Key, Volume};
-use crate::facts::storage::Sources;
+use crate::facts::storage::Storage as Sources;
 pub(crate) use needs::{Layer, Needs};
 
 /// Kernel interfaces and RAM: the upgrade's container brings its own.
@@ -43,7 +44,7 @@ const VIRTUAL: [&str; 26] = [
 
 /// What the live system makes of one entry of the source's fstab.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub(crate) struct LiveMount {
     pub(crate) entry: Entry,
     /// By what the live system finds it; the entry's own, unless several devices answer to that.
     pub(crate) spec: String,
@@ -57,7 +58,7 @@ pub(crate) struct Mount {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Storage {
     /// In the order of the fstab, without what has no place in the live system.
-    pub(crate) mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<LiveMount>,
     /// By what early boot finds the image's file system: `UUID=…`, or a path that only it has.
     pub(crate) image_reference: Option<String>,
     /// What the image stands on.
@@ -109,7 +110,7 @@ impl Storage {
 
     /// Whether something of it comes by the network.
     pub(crate) fn needs_network(&self) -> bool {
-        let is_remote = |mount: &Mount| is_remote(&mount.entry) || mount.entry.has("_netdev");
+        let is_remote = |mount: &LiveMount| is_remote(&mount.entry) || mount.entry.has("_netdev");
         self.mounts.iter().any(is_remote) || self.layers().any(|layer| layer == Layer::Iscsi)
     }
 
@@ -127,7 +128,7 @@ impl Storage {
             return;
         }
         let is_required = !is_swap && !entry.has("nofail");
-        let mut mount = Mount {
+        let mut mount = LiveMount {
             spec: entry.fs_spec.clone(),
             is_required,
             device: None,
@@ -181,7 +182,7 @@ impl Storage {
     }
 
     /// The device of a mount. Of several that answer to one name it is the one that is mounted now.
-    fn find(&mut self, mount: &mut Mount, sources: &Sources) -> Result<(), String> {
+    fn find(&mut self, mount: &mut LiveMount, sources: &Sources) -> Result<(), String> {
         let spec = &mount.entry.fs_spec;
         let found = sources.named(spec);
         let device = match found.as_slice() {
@@ -331,7 +332,7 @@ impl Storage {
             return;
         }
         const REMEDY: &str = "needs the network in the live system; set setup_network_manager: true";
-        let is_remote = |mount: &Mount| is_remote(&mount.entry) || mount.entry.has("_netdev");
+        let is_remote = |mount: &LiveMount| is_remote(&mount.entry) || mount.entry.has("_netdev");
         for mount in self.mounts.iter().filter(|mount| is_remote(mount)) {
             let text = format!("{}: {} {REMEDY}", mount.entry.fs_file, mount.spec);
             if mount.is_required {
@@ -355,7 +356,7 @@ impl Storage {
     fn draw(&self, sources: &Sources) -> Vec<String> {
         let mut lines = Vec::new();
         for mount in &self.mounts {
-            let Mount { entry, spec, .. } = mount;
+            let LiveMount { entry, spec, .. } = mount;
             let kind = match (entry.fs_vfstype.as_str(), mount.is_required) {
                 ("swap", _) => "swap",
                 (_, true) => "required",

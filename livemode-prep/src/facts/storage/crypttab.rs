@@ -1,8 +1,10 @@
 //! crypttab(5): lines in, entries out, and back. Pure.
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One encrypted volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Volume {
     /// Below /dev/mapper.
     pub(crate) name: String,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What is read of each device; el8's lsblk (util-linux 2.32) knows all of it.
 const COLUMNS: &str = "NAME,KNAME,TYPE,FSTYPE,UUID,LABEL,PARTUUID,PARTLABEL,TRAN";
@@ -14,8 +14,8 @@ pub(crate) fn lsblk() -> Cmd {
 }
 
 /// One block device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Device {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockDevice {
     /// As mount(8) shows it: `/dev/mapper/cs-root`, `/dev/md127`.
     pub(crate) path: String,
     /// The kernel's own name of it: `/dev/dm-0`.
@@ -34,8 +34,8 @@ pub(crate) struct Device {
 }
 
 /// All of them; a device is named by its place.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Devices(Vec<Device>);
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Devices(Vec<BlockDevice>);
 
 #[derive(Deserialize)]
 struct Listing {
@@ -75,7 +75,7 @@ impl Devices {
                     let value = node.columns.get(name).and_then(serde_json::Value::as_str);
                     value.unwrap_or_default().to_owned()
                 };
-                self.0.push(Device {
+                self.0.push(BlockDevice {
                     path: node.name.clone(),
                     kernel_path: column("kname"),
                     kind: column("type"),
@@ -96,11 +96,11 @@ impl Devices {
             .for_each(|child| self.add(child, Some(index)));
     }
 
-    pub(crate) fn get(&self, index: usize) -> &Device {
+    pub(crate) fn get(&self, index: usize) -> &BlockDevice {
         &self.0[index]
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Device> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &BlockDevice> {
         self.0.iter()
     }
 
@@ -117,7 +117,7 @@ impl Devices {
     pub(crate) fn named(&self, spec: &str) -> Vec<usize> {
         let (key, value) = spec.split_once('=').unwrap_or(("", spec));
         let value = value.trim_matches('"');
-        let field: fn(&Device) -> &str = match key {
+        let field: fn(&BlockDevice) -> &str = match key {
             "UUID" => |device| &device.uuid,
             "LABEL" => |device| &device.label,
             "PARTUUID" => |device| &device.partition_uuid,
@@ -181,7 +181,7 @@ impl Devices {
     }
 }
 
-impl Device {
+impl BlockDevice {
     /// Each device of such a file system has its UUID; a copy is not told from a member, and the kernel mounts it neither.
     pub(crate) fn is_btrfs(&self) -> bool {
         self.fstype == "btrfs"

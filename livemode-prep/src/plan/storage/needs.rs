@@ -18,6 +18,16 @@ pub(crate) enum Layer {
 }
 
 impl Layer {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Lvm,
+        Self::Md,
+        Self::Luks,
+        Self::Multipath,
+        Self::Iscsi,
+        Self::Nfs,
+        Self::Cifs,
+    ];
+
     /// The package of the target that brings its programs, by its name on el8 to el10.
     pub(crate) fn package(self) -> Option<&'static str> {
         Some(match self {
@@ -186,6 +196,17 @@ fn array_uuid(uuid: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::files::is_looked_at;
+
+    #[test]
+    fn all_that_a_layer_carries_is_looked_at() {
+        for layer in Layer::ALL {
+            let early = layer.early_configuration();
+            for path in layer.configuration().iter().chain(early) {
+                assert!(is_looked_at(path), "{path}");
+            }
+        }
+    }
 
     #[test]
     fn an_arrays_uuid_is_written_as_mdadm_does() {

@@ -1,7 +1,7 @@
 //! The model of whole layouts; what lsblk says is of machines that have them (tests/storage.rs boots them).
 use super::*;
+use crate::facts::storage::crypttab;
 use crate::facts::storage::devices::Devices;
-use crate::facts::storage::{crypttab, Sources};
 use livemode_common::fstab;
 
 const ROOT: &str = "6c697665-6d6f-4d6f-8d6f-000000000001";

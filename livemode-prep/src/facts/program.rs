@@ -1,5 +1,5 @@
 //! Our own programs, which travel into the image and the initramfs.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use livemode_common::failure::precondition;
@@ -8,9 +8,12 @@ use livemode_common::failure::precondition;
 const LIBEXEC: &str = "../libexec/livemode";
 
 /// Beside this program (a build tree), or where packages put it.
-pub(crate) fn find_binary(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is in neither place.
+pub(crate) fn find(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding our own program")?;
-    let beside = own.parent().unwrap_or(Path::new("/"));
+    let beside = own.parent().unwrap_or(std::path::Path::new("/"));
     let mut candidates = [beside.to_owned(), beside.join(LIBEXEC)]
         .into_iter()
         .map(|dir| dir.join(name));

@@ -1,0 +1,84 @@
+//! Where everything goes, and under which names it lies until it counts. Pure.
+use std::path::{Path, PathBuf};
+
+use livemode_common::contract::{BootFiles, MANIFEST, STATE};
+use livemode_common::sysroot::SysRoot;
+
+use crate::facts::leapp::BootContent;
+use crate::facts::source::Source;
+
+/// The throw-away overlay and the unfinished image lie in a directory of this name beside the image.
+const WORK: &str = ".livemode-work";
+
+/// On this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    pub(crate) image: PathBuf,
+    pub(crate) kernel: PathBuf,
+    pub(crate) hmac: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) manifest: PathBuf,
+    pub(crate) work: PathBuf,
+}
+
+impl Paths {
+    /// For an image of this name; `given` is what leapp has made already.
+    pub(crate) fn new(root: &SysRoot, source: &Source, image: &str, given: Option<&BootContent>) -> Self {
+        let boot = BootFiles::for_arch(&source.arch);
+        let given =
+            |path: fn(&BootContent) -> Option<&PathBuf>| given.and_then(path).map(|path| root.at(path));
+        let named = |dir: &Path, path: &str| dir.join(Path::new(path).file_name().unwrap_or_default());
+        Self {
+            image: named(&source.image_dir.path, image),
+            kernel: given(|b| Some(&b.kernel_path)).unwrap_or_else(|| named(&source.boot.path, &boot.kernel)),
+            hmac: given(|b| b.kernel_hmac_path.as_ref())
+                .unwrap_or_else(|| named(&source.boot.path, &boot.hmac)),
+            initramfs: given(|b| Some(&b.initram_path))
+                .unwrap_or_else(|| named(&source.boot.path, &boot.initramfs)),
+            state: named(&source.state_dir.path, STATE),
+            manifest: named(&source.state_dir.path, MANIFEST),
+            work: source.image_dir.path.join(WORK),
+        }
+    }
+
+    /// The name under which a file lies on its file system until it counts.
+    pub(crate) fn staged(&self, path: &Path) -> PathBuf {
+        if *path == self.image {
+            return self.work.join("image");
+        }
+        staged(path)
+    }
+}
+
+/// The name beside a file under which its new content lies until it counts.
+pub(crate) fn staged(path: &Path) -> PathBuf {
+    beside(path, ".livemode-new-")
+}
+
+/// The name beside a file under which it is kept until the new one counts.
+pub(crate) fn former(path: &Path) -> PathBuf {
+    beside(path, ".livemode-former-")
+}
+
+fn beside(path: &Path, prefix: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{prefix}{}", name.trim_start_matches('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_count_yet_lies_beside_its_place_and_is_hidden() {
+        assert_eq!(
+            staged(Path::new("/boot/.vmlinuz-upgrade.x86_64.hmac")),
+            Path::new("/boot/.livemode-new-vmlinuz-upgrade.x86_64.hmac")
+        );
+        assert_eq!(
+            former(Path::new("/boot/vmlinuz-upgrade.x86_64")),
+            Path::new("/boot/.livemode-former-vmlinuz-upgrade.x86_64")
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! The files that bring the source's storage up, in the live system and in early boot: configuration, identities, keys. Pure.
+use super::Storage;
+use crate::facts::files::{credentials_file, Files};
+use crate::facts::leapp::Requested;
+use crate::facts::storage::crypttab::{Key, Volume};
+use crate::plan::items::{Content, Item, SECRET};
+use crate::plan::network::{copied, of_source};
+
+const CRYPTTAB: &str = "/etc/crypttab";
+/// Names of the machine towards its storage, for any layer: they cost nothing where nobody reads them.
+const IDENTITIES: [&str; 2] = ["/etc/nvme/hostnqn", "/etc/nvme/hostid"];
+
+/// Those of the live system.
+pub(crate) fn live(files: &Files, storage: &Storage) -> Vec<Item> {
+    let layers = storage.layers().flat_map(|layer| layer.configuration());
+    let configuration = layers.chain(&IDENTITIES).flat_map(|path| files.below(path));
+    let mut items: Vec<Item> = Vec::new();
+    for path in configuration {
+        add(&mut items, of_source(files, path));
+    }
+    for volume in storage.live_volumes.iter().chain(&storage.early_volumes) {
+        add(&mut items, key_file(files, volume));
+    }
+    let options = storage.mounts.iter().flat_map(|mount| mount.entry.options());
+    for path in options.filter_map(credentials_file) {
+        add(&mut items, files.get(path).map(|_| copied(path, SECRET)));
+    }
+    if !storage.live_volumes.is_empty() {
+        items.push(crypttab(&storage.live_volumes));
+    }
+    items
+}
+
+/// Those of early boot: what the layers below the image have, and what opens its volumes.
+pub(crate) fn early(files: &Files, storage: &Storage) -> Vec<Item> {
+    let layers = storage.image.layers.iter();
+    let configuration = layers
+        .flat_map(|layer| layer.early_configuration())
+        .flat_map(|path| files.below(path));
+    let mut items: Vec<Item> = Vec::new();
+    for path in configuration {
+        add(&mut items, of_source(files, path));
+    }
+    for volume in &storage.early_volumes {
+        add(&mut items, key_file(files, volume));
+    }
+    if !storage.early_volumes.is_empty() {
+        items.push(crypttab(&storage.early_volumes));
+    }
+    items
+}
+
+/// What dracut is to be told of the layers below the image and of these files. `available` are the kernel's modules that
+/// are files.
+pub(crate) fn requested(
+    storage: &Storage,
+    early: &[Item],
+    available: &std::collections::BTreeSet<String>,
+) -> Requested {
+    let layers = || storage.image.layers.iter();
+    let owned = |name: &str| name.to_owned();
+    let modules = layers().flat_map(|layer| layer.kernel_modules()).copied();
+    Requested {
+        dracut_modules: layers()
+            .filter_map(|layer| layer.dracut_module())
+            .map(owned)
+            .collect(),
+        kernel_modules: modules
+            .filter(|name| available.contains(&crate::facts::userspace::plain(name)))
+            .map(owned)
+            .collect(),
+        files: early.iter().map(Item::path).collect(),
+    }
+}
+
+fn add(items: &mut Vec<Item>, item: Option<Item>) {
+    let Some(item) = item else { return };
+    if !items.iter().any(|known| known.path() == item.path()) {
+        items.push(item);
+    }
+}
+
+fn key_file(files: &Files, volume: &Volume) -> Option<Item> {
+    match volume.key() {
+        Key::File(file) => files.get(file).map(|_| copied(file, SECRET)),
+        _ => None,
+    }
+}
+
+fn crypttab(volumes: &[Volume]) -> Item {
+    let lines: String = volumes.iter().map(|volume| format!("{volume}\n")).collect();
+    Item::File {
+        path: CRYPTTAB.into(),
+        content: Content::Text(lines.into_bytes()),
+        mode: SECRET,
+        is_secret: false,
+    }
+}
