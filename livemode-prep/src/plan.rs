@@ -20,3 +20,5 @@ mod ssh;
 mod ssh_keys;
 pub(crate) mod storage;
 mod summary;
+#[cfg(test)]
+mod tests;

@@ -8,18 +8,14 @@ use serde_json::json;
 use crate::commit::transaction::is_unsettled;
 
 pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
-    let journal = Records::of(root);
-    let (manifest, state) = (journal.manifest()?, journal.state()?);
-    let mut problems = manifest.as_ref().map_or(Vec::new(), |m| problems(root, m));
-    if is_unsettled(root) {
-        problems.push(
-            "a build or remove was cut off, or is going on; the next one undoes or completes it".into(),
-        );
-    }
+    let records = Records::of(root);
+    let (manifest, state) = (records.manifest()?, records.state()?);
+    let problems = manifest.as_ref().map_or(Vec::new(), |m| problems(root, m));
+    let unsettled = is_unsettled(root);
     if as_json {
         println!(
             "{}",
-            json!({"schema": SCHEMA, "prepared": manifest, "upgrade": state, "problems": problems})
+            json!({"schema": SCHEMA, "prepared": manifest, "upgrade": state, "problems": problems, "unsettled": unsettled})
         );
         return Ok(());
     }
@@ -33,6 +29,9 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
         println!("log        /{LEAPP_LOG}");
     }
     problems.iter().for_each(|p| println!("problem    {p}"));
+    if unsettled {
+        println!("cut off    a build or remove is going on or was cut off; the next one undoes or completes it");
+    }
     Ok(())
 }
 

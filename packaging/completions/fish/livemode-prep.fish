@@ -32,13 +32,14 @@ complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s V -l versio
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "config" -d 'Load, check and print the configuration'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "requirements" -d 'Print the packages that the target container must have'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "check" -d 'Show what stands against an upgrade on this machine, before there is a container; writes nothing'
-complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "plan" -d 'Show what build would do, and the space it needs; writes nothing'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "plan" -d 'Show whether the upgrade may go on, and what build would do; writes nothing'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "entry" -d 'Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "actors" -d 'Put our actors in the place of those that leapp brings, and back'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
-complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "sweep" -d 'Remove what a build leaves half-done, once standard input ends: when that build does'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "facts" -d 'Print all that a plan is made from, for plan --facts; passwords in it are masked'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "sweep" -d 'Once standard input ends, when the transaction does that started it: settle what it has left half-done'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
@@ -59,10 +60,12 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l use
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back' -r -f -a "none\t'Nobody'
 grubby\t'grubby(8): the entry is made the default one, all or nothing'
 leapp\t'leapp, which makes it after build; entry then completes it'"
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l facts -d 'Plan from facts of another machine, in place of this one\'s' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l all -d 'Show every file, link and service of the live system as well'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back' -r -f -a "none\t'Nobody'
@@ -118,22 +121,31 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l r
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -s h -l help -d 'Print help'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l made -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l boot-entry -d 'Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back' -r -f -a "none\t'Nobody'
+grubby\t'grubby(8): the entry is made the default one, all or nothing'
+leapp\t'leapp, which makes it after build; entry then completes it'"
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l root -d 'The source system' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l json -d 'Print JSON'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand sweep" -s h -l help -d 'Print help'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "config" -d 'Load, check and print the configuration'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "requirements" -d 'Print the packages that the target container must have'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "check" -d 'Show what stands against an upgrade on this machine, before there is a container; writes nothing'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "plan" -d 'Show what build would do, and the space it needs; writes nothing'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "entry" -d 'Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "actors" -d 'Put our actors in the place of those that leapp brings, and back'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "sweep" -d 'Remove what a build leaves half-done, once standard input ends: when that build does'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove sweep help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "config" -d 'Load, check and print the configuration'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "requirements" -d 'Print the packages that the target container must have'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "check" -d 'Show what stands against an upgrade on this machine, before there is a container; writes nothing'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "plan" -d 'Show whether the upgrade may go on, and what build would do; writes nothing'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "build" -d 'Build the image, the initramfs and the boot entry; on any error the system stays as it was'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "entry" -d 'Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "actors" -d 'Put our actors in the place of those that leapp brings, and back'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "status" -d 'Show what is prepared, and how the last upgrade went'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "remove" -d 'Take back everything that build made; a second call is no error'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "facts" -d 'Print all that a plan is made from, for plan --facts; passwords in it are masked'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "sweep" -d 'Once standard input ends, when the transaction does that started it: settle what it has left half-done'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and not __fish_seen_subcommand_from config requirements check plan build entry actors status remove facts sweep help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and __fish_seen_subcommand_from actors" -f -a "install" -d 'Let leapp find our actors; its own are put aside'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and __fish_seen_subcommand_from actors" -f -a "restore" -d 'Put leapp\'s own back as they were, and ours out of its sight'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand help; and __fish_seen_subcommand_from actors" -f -a "refresh" -d 'After an update of leapp: put aside what it has brought back, where ours are installed'

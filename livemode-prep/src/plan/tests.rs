@@ -1,0 +1,385 @@
+//! Plans of a machine whose facts were written with `livemode-prep facts` (an el8 with one xfs disk, /boot beside it, a
+//! static network, and a Debian 12 container), each with something changed: what is found, and what is done about it.
+use serde_json::{json, Value};
+
+use super::build_plan::BuildPlan;
+use super::items::Item;
+use crate::args::EntryKeeper;
+use crate::facts::Facts;
+
+const FACTS: &str = include_str!("../../fixtures/facts.json");
+
+fn facts(change: impl FnOnce(&mut Value)) -> Facts {
+    let mut facts: Value = serde_json::from_str(FACTS).unwrap();
+    change(&mut facts);
+    serde_json::from_value(facts).unwrap()
+}
+
+fn plan(change: impl FnOnce(&mut Value)) -> BuildPlan {
+    BuildPlan::make(facts(change), EntryKeeper::None)
+}
+
+/// The path to a value, with dots, gets another one.
+fn set(facts: &mut Value, path: &str, value: Value) {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    *facts.pointer_mut(&pointer).unwrap_or_else(|| panic!("no {path}")) = value;
+}
+
+fn refusals(path: &str, value: Value) -> Vec<String> {
+    plan(|facts| set(facts, path, value)).findings.refusals
+}
+
+#[test]
+fn nothing_stands_against_a_machine_that_is_fit() {
+    let plan = plan(|_| ());
+    assert_eq!(plan.findings.refusals, Vec::<String>::new());
+    assert_eq!(plan.findings.warnings, Vec::<String>::new());
+    plan.check().unwrap();
+}
+
+#[test]
+fn each_fault_is_found_and_named() {
+    for (path, value, fault) in [
+        ("source.fips", json!(true), "the source system is in FIPS mode"),
+        (
+            "source.image_device.fstype",
+            json!("tmpfs"),
+            "/var/lib/leapp/live-upgrade.img lies on a tmpfs",
+        ),
+        ("source.image_device.fstype", json!("overlay"), "lies on a overlay"),
+        (
+            "source.image_device.uuid",
+            json!(null),
+            "lies on /dev/sda2 (xfs), which has no UUID to find it by; choose another path",
+        ),
+        (
+            "source.image_device.xfs_has_ftype",
+            json!(false),
+            "lies on an xfs without ftype",
+        ),
+        (
+            "source.image_dir.read_only",
+            json!(true),
+            "the image's directory /var/lib/leapp is mounted read-only; remount it rw",
+        ),
+        (
+            "source.boot.read_only",
+            json!(true),
+            "/boot /boot is mounted read-only; remount it rw",
+        ),
+        (
+            "source.fstab",
+            json!({"Err": "reading /etc/fstab: No such file or directory"}),
+            "reading /etc/fstab: No such file",
+        ),
+        (
+            "source.fstab",
+            json!({"Ok": []}),
+            "/etc/fstab has no entry for /, so the live system could not mount the source",
+        ),
+        (
+            "source.mounts.1.target",
+            json!("/other"),
+            "/boot is in /etc/fstab but not mounted",
+        ),
+        (
+            "source.boot.free_bytes",
+            json!(1 << 20),
+            "not enough space at /boot: 98 MiB needed (the kernel 14 MiB, the initramfs 84 MiB), 1 MiB free; free 97 MiB there",
+        ),
+        ("actors", json!("both"), "brought its own livemode actors back"),
+        (
+            "tools.own.livemode-run",
+            json!({"Err": "livemode-run is neither here nor there"}),
+            "livemode-run is neither here nor there",
+        ),
+        (
+            "userspace.is_directory",
+            json!(false),
+            "/var/lib/leapp/el9userspace: no target-system container there",
+        ),
+        (
+            "userspace.no_directories",
+            json!(["etc"]),
+            "etc is no directory, so this is no container",
+        ),
+        (
+            "userspace.kernels",
+            json!([]),
+            "no kernel in /lib/modules; install kernel-core there",
+        ),
+        (
+            "userspace.kernels.0.config",
+            json!(["CONFIG_SQUASHFS_LZO"]),
+            "have no squashfs compressor in common",
+        ),
+        (
+            "config.setup_opensshd_using_auth_keys",
+            json!("/root/other"),
+            "setup_opensshd_using_auth_keys: reading /root/other: it is no file",
+        ),
+        (
+            "source.arguments.0.value",
+            json!("x".repeat(3000)),
+            "", // That word is of the loader, and does not come along.
+        ),
+        (
+            "source.arguments.3.value",
+            json!("x".repeat(3000)),
+            "the kernel command line would be 3",
+        ),
+    ] {
+        let found = refusals(path, value);
+        let expected = usize::from(!fault.is_empty());
+        assert_eq!(found.len(), expected, "{path}: {found:?}");
+        assert!(found.iter().all(|why| why.contains(fault)), "{path}: {found:?}");
+    }
+}
+
+#[test]
+fn tools_that_are_missing_are_named_one_by_one() {
+    let plan = plan(|facts| {
+        set(facts, "userspace.tools", json!([]));
+        set(facts, "userspace.mksquashfs.compressors", json!([]));
+        set(facts, "tools.mksquashfs.compressors", json!([]));
+    });
+    let found = plan.findings.refusals.clone();
+    assert_eq!(found.len(), 3, "{found:?}");
+    for (why, fault) in found.iter().zip([
+        "dracut is missing; it makes the initramfs; install it there",
+        "rpm is missing; it says which packages are there; install it there",
+        "mksquashfs is missing here and in the container; install squashfs-tools",
+    ]) {
+        assert!(why.ends_with(fault), "{why}");
+    }
+    assert!(plan.target.is_none());
+    let error = plan.check().unwrap_err().to_string();
+    assert_eq!(error, found.join("\n"));
+}
+
+#[test]
+fn of_two_kernels_none_is_taken() {
+    let plan = plan(|facts| {
+        let mut other = facts["userspace"]["kernels"][0].clone();
+        other["version"] = json!("6.99");
+        facts["userspace"]["kernels"].as_array_mut().unwrap().push(other);
+    });
+    let found = &plan.findings.refusals;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("2 kernels (6.1.0-56-cloud-amd64, 6.99)"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn an_admin_is_warned_of_what_may_surprise() {
+    for (changes, warning) in [
+        (
+            vec![("setup_network_manager", json!(false))],
+            "setup_opensshd_using_auth_keys without setup_network_manager or dracut_network: nothing brings the network up",
+        ),
+        (
+            vec![
+                ("url_to_load_squashfs_image_from", json!("http://host/i")),
+                ("dracut_network", json!("ip=dhcp")),
+            ],
+            "the image holds private keys",
+        ),
+    ] {
+        let plan = plan(|facts| {
+            for (key, value) in changes {
+                set(facts, &format!("config.{key}"), value);
+            }
+        });
+        let warnings = &plan.findings.warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(warning), "{warnings:?}");
+    }
+    let quiet = plan(|facts| {
+        set(facts, "config.setup_network_manager", json!(false));
+        set(facts, "config.dracut_network", json!("ip=dhcp"));
+    });
+    assert_eq!(quiet.findings.warnings, Vec::<String>::new());
+    let told = plan(|facts| set(facts, "config_warnings", json!(["leapp would stop here"])));
+    assert_eq!(told.findings.warnings, ["leapp would stop here"]);
+}
+
+/// One list, whoever asks: without a container nothing else is said of the same machine.
+#[test]
+fn before_there_is_a_container_the_same_is_found() {
+    let change = |facts: &mut Value| {
+        set(facts, "source.fips", json!(true));
+        set(facts, "config.setup_network_manager", json!(false));
+    };
+    let with = plan(change);
+    let without = plan(|facts| {
+        change(facts);
+        set(facts, "userspace", json!(null));
+    });
+    assert_eq!(with.findings, without.findings);
+    assert_eq!(without.commands().len(), 0);
+    let budgets: Vec<u64> = without
+        .budgets
+        .iter()
+        .map(|budget| budget.needed_bytes >> 20)
+        .collect();
+    assert_eq!(budgets, [1100, 115], "what a minimal system is expected to take");
+}
+
+#[test]
+fn what_is_missing_is_brought_by_dnf_but_under_leapp_it_is_a_fault() {
+    let own = plan(|_| ());
+    assert!(own.missing_packages.contains(&"vim".to_owned()));
+    let commands: Vec<String> = own.commands().iter().map(ToString::to_string).collect();
+    assert!(
+        commands[0].contains(" dnf -y --setopt=install_weak_deps=False install "),
+        "{commands:?}"
+    );
+    let given = json!({"kernel_path": "/boot/vmlinuz-upgrade.x86_64", "initram_path": "/boot/initramfs-upgrade.x86_64.img",
+                       "kernel_hmac_path": null});
+    let under_leapp = |provided: Value| {
+        plan(|facts| {
+            set(facts, "leapp.BootContent", given.clone());
+            set(facts, "userspace.provided", provided);
+        })
+    };
+    let short = under_leapp(json!([])).findings.refusals;
+    assert_eq!(short.len(), 1, "{short:?}");
+    assert!(
+        short[0].starts_with("/var/lib/leapp/el9userspace: leapp has not installed NetworkManager, "),
+        "{short:?}"
+    );
+    let whole = under_leapp(json!(own.required_packages));
+    assert_eq!(whole.findings.refusals, Vec::<String>::new());
+    let commands: Vec<String> = whole.commands().iter().map(ToString::to_string).collect();
+    assert!(
+        commands[0].ends_with(" lsinitrd /boot/initramfs-upgrade.x86_64.img"),
+        "{commands:?}"
+    );
+    assert_eq!(commands.len(), 2);
+    // Neither kernel nor initramfs takes new space in /boot.
+    assert_eq!(whole.budgets.len(), 1);
+}
+
+#[test]
+fn an_earlier_builds_entry_needs_another_one() {
+    let earlier = |loader: &str| {
+        let artifact = json!({"path": "/x", "size": 1, "sha256": ""});
+        json!({"schema": 1, "image": artifact, "kernel": artifact, "hmac": null, "initramfs": artifact,
+               "kernel_version": "6", "compressor": "zstd", "source_arguments": "", "versions": {}, "created": 1,
+               "config": facts(|_| ()).config,
+               "boot": {"loader": loader, "arguments": "", "former_default": "/boot/vmlinuz-old"}})
+    };
+    let found = refusals("earlier", earlier("grubby"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("an earlier build has a boot entry"),
+        "{found:?}"
+    );
+    assert_eq!(refusals("earlier", earlier("none")), Vec::<String>::new());
+
+    let with_grubby = |loader: Value| {
+        let facts = facts(|facts| {
+            set(facts, "earlier", earlier("grubby"));
+            set(facts, "loader", loader);
+        });
+        BuildPlan::make(facts, EntryKeeper::Grubby)
+    };
+    let grubby =
+        |default: &str| json!({"has_grubby": true, "default_kernel": {"Ok": default}, "configs": []});
+    // Its own kernel is the default now: what was it before is known from the earlier build.
+    for (default, former) in [
+        ("/boot/vmlinuz-upgrade.x86_64", "/boot/vmlinuz-old"),
+        ("/boot/vmlinuz-4.18", "/boot/vmlinuz-4.18"),
+    ] {
+        let plan = with_grubby(grubby(default));
+        assert_eq!(plan.findings.refusals, Vec::<String>::new());
+        assert_eq!(
+            plan.entry.as_ref().unwrap().former_default.as_deref(),
+            Some(former)
+        );
+        let text = plan.summary();
+        assert!(
+            text.contains(&format!("until livemode-prep remove makes {former} the default")),
+            "{text}"
+        );
+    }
+    let failing = json!({"has_grubby": true, "default_kernel": {"Err": "grubby: it hung"}, "configs": []});
+    assert_eq!(with_grubby(failing).findings.refusals, ["grubby: it hung"]);
+    let missing = json!({"has_grubby": false, "default_kernel": {"Err": ""}, "configs": []});
+    assert!(with_grubby(missing).findings.refusals[0].starts_with("grubby is missing; install it"));
+}
+
+#[test]
+fn a_password_is_shown_nowhere() {
+    let plan = plan(|facts| {
+        set(
+            facts,
+            "config.url_to_load_squashfs_image_from",
+            json!("ftp://me:hunter2@host/i"),
+        );
+        set(facts, "config.dracut_network", json!("ip=dhcp"));
+    });
+    for text in [plan.describe(true), plan.to_json().to_string()] {
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("root=livemode:ftp://host/i"), "{text}");
+    }
+    assert!(plan
+        .arguments("0", 1)
+        .contains("livemode:ftp://me:hunter2@host/i "));
+}
+
+#[test]
+fn the_live_system_has_all_that_its_options_ask_for_and_nothing_listens_otherwise() {
+    let lines = |change: fn(&mut Value)| -> Vec<String> {
+        plan(change).live_items.iter().map(Item::to_string).collect()
+    };
+    let all = lines(|facts| set(facts, "config.setup_passwordless_root", json!(true)));
+    for line in [
+        "file       0600 root:root /etc/ssh/sshd_config (the container's own, with only keys to log in by)",
+        "file       0644 root:root /etc/passwd (the container's own, with an empty password of root's)",
+        "file       0600 root:root /etc/shadow (the container's own, with an empty password of root's, secret)",
+        "directory  0700 root:root /root/.ssh",
+        "started    sshd.service or ssh.service by multi-user.target",
+        "started    NetworkManager.service by multi-user.target",
+        "started    dbus.socket by sockets.target",
+        "alias      dbus.service for dbus-broker.service or dbus-daemon.service",
+        "stopped    sshd.service",
+        "file       0444 root:root /etc/machine-id (made)",
+        "file       0644 root:root /etc/hostname (made)",
+        "file       0755 root:root /usr/bin/livemode-run (the program livemode-run)",
+    ] {
+        assert!(all.iter().any(|item| item == line), "no '{line}' in {all:#?}");
+    }
+    let none = lines(|facts| {
+        set(facts, "config.setup_network_manager", json!(false));
+        set(facts, "config.setup_opensshd_using_auth_keys", json!(""));
+        set(facts, "source.machine_id", json!(null));
+    });
+    for word in [
+        "sshd_config",
+        "started    sshd",
+        "started    NetworkManager",
+        ".ssh",
+        "passwd",
+        "machine-id",
+    ] {
+        assert!(
+            !none.iter().any(|item| item.contains(word)),
+            "{word} in {none:#?}"
+        );
+    }
+    // What is stopped stands before what is started: an option wins.
+    let position = |text: &str| all.iter().position(|item| item.starts_with(text)).unwrap();
+    assert!(position("stopped    sshd.service") < position("started    sshd.service"));
+    assert!(position("stopped    NetworkManager.service") < position("started    NetworkManager.service"));
+}
+
+#[test]
+fn the_records_directory_is_named_where_it_lies_beside_the_image() {
+    let line = |change: fn(&mut Value)| plan(change).arguments("ab", 7);
+    assert!(line(|_| ()).contains(" livemode.state=/var/lib/leapp/livemode "));
+    let apart = line(|facts| set(facts, "source.state_device.source", json!("/dev/sdb1")));
+    assert!(!apart.contains("livemode.state="), "{apart}");
+}
