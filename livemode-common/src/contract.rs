@@ -1,4 +1,4 @@
-//! The words that cross a process: paths, kernel arguments, exit codes. The records are in [`crate::records`].
+//! The words that cross a process: paths, kernel arguments, exit codes.
 /// Version of every record and JSON output below.
 pub const SCHEMA: u32 = 1;
 

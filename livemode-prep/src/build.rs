@@ -21,7 +21,8 @@ use progress::Progress;
 
 use crate::args::EntryKeeper;
 use crate::chroot::Chroot;
-use crate::commit::transaction::{Change, LoaderChange, Transaction};
+use crate::commit::record::Change;
+use crate::commit::transaction::{LoaderChange, Transaction};
 use crate::plan::build_plan::{BuildPlan, Target};
 
 const STEPS: u32 = 5;

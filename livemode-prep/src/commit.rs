@@ -2,5 +2,6 @@
 //! a failure is undone, and what was cut off is undone or completed by the next call.
 pub(crate) mod boot_entry;
 mod lock;
+pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod transaction;

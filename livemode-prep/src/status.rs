@@ -5,7 +5,7 @@ use livemode_common::records::{Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
-use crate::commit::transaction::is_unsettled;
+use crate::commit::record::is_unsettled;
 
 pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     let records = Records::of(root);
@@ -30,7 +30,9 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     }
     problems.iter().for_each(|p| println!("problem    {p}"));
     if unsettled {
-        println!("cut off    a build or remove is going on or was cut off; the next one undoes or completes it");
+        println!(
+            "cut off    a build or remove is going on or was cut off; the next one undoes or completes it"
+        );
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use livemode_common::machine;
 use livemode_common::records::{Artifact, Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 
-use super::transaction::{remove_empty, Change, LoaderChange, Transaction};
+use super::record::Change;
+use super::transaction::{remove_empty, LoaderChange, Transaction};
 use crate::args::EntryKeeper;
 use crate::facts::loader;
 use crate::facts::source::{read_fstab, MountTable};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::{Action, Json};
-use crate::commit::transaction::remove_file;
+use crate::commit::record::remove_file;
 use crate::facts::actors::{Found, LEAPPS, LINK};
 
 /// The repository whose messages ours use, and which has leapp's own livemode actors.

@@ -11,7 +11,8 @@ use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::args::{EntryKeeper, Json};
-use crate::commit::transaction::{Change, LoaderChange, Transaction};
+use crate::commit::record::Change;
+use crate::commit::transaction::{LoaderChange, Transaction};
 use crate::facts::leapp::LeappFacts;
 use crate::facts::loader;
 use crate::plan::boot_entry::BootEntry;

@@ -206,22 +206,3 @@ fn a_directory_where_a_file_must_be_is_named_before_anything_changes() {
         )
     );
 }
-
-#[test]
-fn made_directories_go_only_when_empty() {
-    let dir = tempfile::tempdir().unwrap();
-    let (full, empty) = (dir.path().join("full"), dir.path().join("empty"));
-    fs::create_dir_all(empty.join("deep")).unwrap();
-    fs::create_dir_all(&full).unwrap();
-    fs::write(full.join("manifest.json"), "{}").unwrap();
-
-    remove_empty(&[
-        full.clone(),
-        empty.clone(),
-        empty.join("deep"),
-        dir.path().join("gone"),
-    ])
-    .unwrap();
-
-    assert!(full.join("manifest.json").exists() && !empty.exists());
-}
