@@ -87,7 +87,7 @@ pub mod karg {
 }
 
 /// The names upstream gives to what is placed into `/boot`.
-pub struct BootFiles {
+pub struct BootPaths {
     /// The target's kernel.
     pub kernel: String,
     /// Its FIPS checksum.
@@ -96,7 +96,7 @@ pub struct BootFiles {
     pub initramfs: String,
 }
 
-impl BootFiles {
+impl BootPaths {
     /// The three paths below the source system's root, for a machine name as uname(2) gives it.
     pub fn for_arch(arch: &str) -> Self {
         Self {

@@ -26,7 +26,7 @@ use files::Files;
 use leapp::LeappFacts;
 use loader::Loader;
 use source::Source;
-use storage::Storage;
+use storage::StorageFacts;
 use tools::Tools;
 use userspace::Userspace;
 
@@ -40,7 +40,7 @@ pub(crate) struct Facts {
     /// Where the source system lies on this machine.
     pub(crate) root: PathBuf,
     pub(crate) source: Source,
-    pub(crate) storage: Storage,
+    pub(crate) storage: StorageFacts,
     /// The source's files that some rule may carry.
     pub(crate) files: Files,
     /// The boot loader, where an entry is to be made in it.
@@ -82,7 +82,7 @@ impl Facts {
         let table = source::MountTable::read(root)?;
         let source = Source::look(root, leapp, &config.squashfs_image_path, &table)?;
         let fstab = source.fstab.clone().unwrap_or_default();
-        let storage = Storage::look(root, &fstab, &source.mounts, table.is_own)?;
+        let storage = StorageFacts::look(root, &fstab, &source.mounts, table.is_own)?;
         Ok(Self {
             schema: SCHEMA,
             files: Files::look(root, &config, &fstab, &storage.crypttab)?,

@@ -14,7 +14,7 @@ use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::loader::efi_files;
-use crate::plan::boot_entry::BootEntry;
+use crate::plan::boot_entry::GrubbyEntry;
 
 /// Entries by the Boot Loader Specification; grubby of el8 and newer keeps them.
 const ENTRIES: &str = "boot/loader/entries";
@@ -27,7 +27,7 @@ const FILES: [&str; 5] = [
     "etc/zipl.conf",
 ];
 
-impl BootEntry {
+impl GrubbyEntry {
     /// Makes sure that the old system boots while the files of the upgrade change.
     pub(crate) fn disarm(&self) -> Result<()> {
         match &self.former_default {
@@ -165,7 +165,7 @@ impl BootEntry {
 }
 
 /// Takes the entry of a build back: the former default boots again.
-pub(crate) fn take_back(entry: &BootEntry) -> Result<()> {
+pub(crate) fn take_back(entry: &GrubbyEntry) -> Result<()> {
     if !entry.exists()? {
         // leapp removes it in the first phase after the reboot.
         return Ok(());

@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 /// Locked directories.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _held: Vec<Flock<File>>,
+    _locked: Vec<Flock<File>>,
 }
 
 impl Lock {
@@ -35,10 +35,10 @@ impl Lock {
     }
 
     fn with(dirs: &[&Path], how: FlockArg, refused: impl Fn(&Path) -> anyhow::Error) -> Result<Self> {
-        let mut held: Vec<Flock<File>> = Vec::new();
+        let mut locked: Vec<Flock<File>> = Vec::new();
         for &dir in dirs {
             let opened = File::open(dir).with_context(|| format!("opening {}", dir.display()))?;
-            if held.iter().any(|known| identity(known) == identity(&opened)) {
+            if locked.iter().any(|known| identity(known) == identity(&opened)) {
                 continue;
             }
             let lock = Flock::lock(opened, how).map_err(|_| refused(dir))?;
@@ -46,9 +46,9 @@ impl Lock {
             if fs::metadata(dir).ok().map(|meta| (meta.dev(), meta.ino())) != identity(&lock) {
                 return Err(refused(dir));
             }
-            held.push(lock);
+            locked.push(lock);
         }
-        Ok(Self { _held: held })
+        Ok(Self { _locked: locked })
     }
 }
 

@@ -14,7 +14,7 @@ use super::transaction::{remove_empty, LoaderChange, Transaction};
 use crate::args::EntryKeeper;
 use crate::facts::loader;
 use crate::facts::source::{read_fstab, MountTable};
-use crate::plan::boot_entry::BootEntry;
+use crate::plan::boot_entry::GrubbyEntry;
 use crate::plan::mounts::unmounted;
 
 /// A second call is no error. What is not ours in the directory of our records stays, and is told.
@@ -46,7 +46,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         all_mounted(root, &files)?;
         changes.extend(files.into_iter().map(|target| Change::Remove { target }));
         if manifest.boot.loader != EntryKeeper::None.name() {
-            entry = Some(BootEntry::of(
+            entry = Some(GrubbyEntry::of(
                 root,
                 &machine::arch()?,
                 loader::configs(root),

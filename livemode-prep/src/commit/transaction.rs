@@ -16,7 +16,7 @@ use livemode_common::sysroot::SysRoot;
 use super::boot_entry::take_back;
 use super::lock::Lock;
 use super::record::{remove_all, settle, Change, Record};
-use crate::plan::boot_entry::BootEntry;
+use crate::plan::boot_entry::GrubbyEntry;
 
 /// What is to happen to the boot loader.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +24,13 @@ pub(crate) enum LoaderChange<'a> {
     /// Nothing: nobody keeps an entry.
     None,
     /// The old system is its default while files and entry do not fit each other; leapp makes the entry later.
-    Disarm(&'a BootEntry),
+    Disarm(&'a GrubbyEntry),
     /// The entry is made with these arguments, and is the default.
-    Set(&'a BootEntry, &'a str),
+    Set(&'a GrubbyEntry, &'a str),
     /// The entry that leapp has made gets these arguments, and is the default.
-    Complete(&'a BootEntry, &'a str),
+    Complete(&'a GrubbyEntry, &'a str),
     /// The entry goes.
-    TakeBack(&'a BootEntry),
+    TakeBack(&'a GrubbyEntry),
 }
 
 /// A transaction that has begun. Dropped before its commit, it leaves nothing.

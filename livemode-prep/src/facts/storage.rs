@@ -21,7 +21,7 @@ const BY_ID: &str = "dev/disk/by-id";
 
 /// All of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Storage {
+pub(crate) struct StorageFacts {
     pub(crate) devices: Devices,
     pub(crate) crypttab: Vec<Volume>,
     /// Devices by the source's mount points.
@@ -38,7 +38,7 @@ pub(crate) struct Storage {
     pub(crate) is_own: bool,
 }
 
-impl Storage {
+impl StorageFacts {
     /// Where lsblk cannot tell of devices, or would tell of another system's, none are known, and nothing is said against
     /// them. `mounts` are the source's, `own_view` is whether it sees itself: not so in a directory without its /proc.
     pub(crate) fn look(root: &SysRoot, fstab: &[Entry], mounts: &[Mount], own_view: bool) -> Result<Self> {

@@ -15,7 +15,7 @@ use crate::commit::record::Change;
 use crate::commit::transaction::{LoaderChange, Transaction};
 use crate::facts::leapp::LeappFacts;
 use crate::facts::loader;
-use crate::plan::boot_entry::BootEntry;
+use crate::plan::boot_entry::GrubbyEntry;
 use crate::plan::{arguments, paths};
 
 /// Completes the entry. Until it is as it must be, and on any error, the old system boots by default.
@@ -31,7 +31,7 @@ pub(crate) fn run(root: &SysRoot, leapp: &LeappFacts, Json { json }: Json) -> Re
     }
     let image = root.at(&manifest.image.path);
     let image_dir = image.parent().unwrap_or(root.path());
-    let entry = BootEntry::of(root, &machine::arch()?, loader::configs(root), &manifest);
+    let entry = GrubbyEntry::of(root, &machine::arch()?, loader::configs(root), &manifest);
     let path = root.at(MANIFEST);
     let transaction = Transaction::begin(root, &[image_dir], None, &[&path])?;
     // The old system is the default while the entry changes, and stays it on any error: that is not undone.

@@ -15,7 +15,7 @@ const TITLE: &str = "LiveMode upgrade";
 
 /// The upgrade's entry.
 #[derive(Debug, Clone)]
-pub(crate) struct BootEntry {
+pub(crate) struct GrubbyEntry {
     pub(crate) root: SysRoot,
     arch: String,
     /// As the source sees them.
@@ -27,7 +27,7 @@ pub(crate) struct BootEntry {
     pub(crate) former_default: Option<String>,
 }
 
-impl BootEntry {
+impl GrubbyEntry {
     /// The entry to be made.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_calls_are_leapps_with_root_and_removals_apart() {
-        let entry = BootEntry {
+        let entry = GrubbyEntry {
             root: SysRoot::new("/"),
             arch: "s390x".into(),
             kernel: "/boot/vmlinuz-upgrade.s390x".into(),

@@ -10,7 +10,7 @@ use livemode_common::image_ref::ImageRef;
 use livemode_common::records::{Manifest, Origin};
 use livemode_common::sysroot::SysRoot;
 
-use super::boot_entry::BootEntry;
+use super::boot_entry::GrubbyEntry;
 use super::findings::Findings;
 use super::items::Item;
 use super::paths::Paths;
@@ -49,7 +49,7 @@ pub(crate) struct BuildPlan {
     pub(crate) paths: Paths,
     pub(crate) entry_keeper: EntryKeeper,
     /// The boot entry, where grubby makes one.
-    pub(crate) entry: Option<BootEntry>,
+    pub(crate) entry: Option<GrubbyEntry>,
     /// Who makes kernel and initramfs.
     pub(crate) boot_files: Origin,
     /// What must be in the initramfs beside our module.
@@ -335,7 +335,7 @@ fn entry(
     paths: &Paths,
     root: &SysRoot,
     findings: &mut Findings,
-) -> Option<BootEntry> {
+) -> Option<GrubbyEntry> {
     let earlier = facts.earlier.as_ref();
     let has_entry = earlier.is_some_and(|manifest| manifest.boot.loader != EntryKeeper::None.name());
     if keeper == EntryKeeper::None {
@@ -348,7 +348,7 @@ fn entry(
         return None;
     }
     let inside = |path: &Path| root.inside(path).display().to_string();
-    let entry = BootEntry::planned(facts, inside(&paths.kernel), inside(&paths.initramfs));
+    let entry = GrubbyEntry::planned(facts, inside(&paths.kernel), inside(&paths.initramfs));
     entry.map_err(|why| findings.refuse(why)).ok()
 }
 

@@ -85,7 +85,7 @@ fn rerooted(option: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::storage::Storage as Sources;
+    use crate::facts::storage::StorageFacts;
     use crate::plan::storage::{Setting, Storage};
     use livemode_common::cmdline::Cmdline;
     use livemode_common::fstab::parse;
@@ -118,7 +118,7 @@ UUID=ff /efi vfat noauto,x-systemd.automount 0 2
             arguments: &Cmdline::default(),
             knows: &|_| true,
         };
-        let storage = Storage::model(&fstab, &Sources::default(), &setting);
+        let storage = Storage::model(&fstab, &StorageFacts::default(), &setting);
         let lines: Vec<String> = live(&storage.mounts, &["UUID=aa".into()])
             .iter()
             .map(Entry::to_string)

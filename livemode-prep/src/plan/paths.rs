@@ -1,7 +1,7 @@
 //! Where everything goes, and under which names it lies until it counts. Pure.
 use std::path::{Path, PathBuf};
 
-use livemode_common::contract::{BootFiles, MANIFEST, STATE};
+use livemode_common::contract::{BootPaths, MANIFEST, STATE};
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::leapp::BootContent;
@@ -25,7 +25,7 @@ pub(crate) struct Paths {
 impl Paths {
     /// For an image of this name; `given` is what leapp has made already.
     pub(crate) fn new(root: &SysRoot, source: &Source, image: &str, given: Option<&BootContent>) -> Self {
-        let boot = BootFiles::for_arch(&source.arch);
+        let boot = BootPaths::for_arch(&source.arch);
         let given =
             |path: fn(&BootContent) -> Option<&PathBuf>| given.and_then(path).map(|path| root.at(path));
         let named = |dir: &Path, path: &str| dir.join(Path::new(path).file_name().unwrap_or_default());

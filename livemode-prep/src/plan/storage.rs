@@ -9,7 +9,7 @@ pub(crate) mod files;
 mod needs;
 
 use crate::facts::storage::crypttab::{Key, Volume};
-use crate::facts::storage::Storage as Sources;
+use crate::facts::storage::StorageFacts;
 pub(crate) use needs::{Layer, Needs};
 
 /// Kernel interfaces and RAM: the upgrade's container brings its own.
@@ -85,7 +85,7 @@ pub(crate) struct Setting<'a> {
 }
 
 impl Storage {
-    pub(crate) fn model(fstab: &[Entry], sources: &Sources, setting: &Setting) -> Self {
+    pub(crate) fn model(fstab: &[Entry], sources: &StorageFacts, setting: &Setting) -> Self {
         let mut storage = Self::default();
         for entry in fstab {
             storage.mount(entry, sources, setting);
@@ -119,7 +119,7 @@ impl Storage {
         &self.tree
     }
 
-    fn mount(&mut self, entry: &Entry, sources: &Sources, setting: &Setting) {
+    fn mount(&mut self, entry: &Entry, sources: &StorageFacts, setting: &Setting) {
         let is_swap = entry.fs_vfstype == "swap";
         let is_automatic = entry.has("x-systemd.automount") || entry.has("comment=systemd.automount");
         let is_ours = is_swap || entry.fs_file.starts_with('/');
@@ -182,7 +182,7 @@ impl Storage {
     }
 
     /// The device of a mount. Of several that answer to one name it is the one that is mounted now.
-    fn find(&mut self, mount: &mut LiveMount, sources: &Sources) -> Result<(), String> {
+    fn find(&mut self, mount: &mut LiveMount, sources: &StorageFacts) -> Result<(), String> {
         let spec = &mount.entry.fs_spec;
         let found = sources.named(spec);
         let device = match found.as_slice() {
@@ -236,7 +236,12 @@ impl Storage {
     }
 
     /// Notes what opens the encrypted volumes below a device, or says why nothing does without a keyboard.
-    fn open_volumes(&mut self, device: usize, sources: &Sources, setting: &Setting) -> Result<(), String> {
+    fn open_volumes(
+        &mut self,
+        device: usize,
+        sources: &StorageFacts,
+        setting: &Setting,
+    ) -> Result<(), String> {
         for index in sources.devices.below(device) {
             if sources.devices.get(index).kind != "crypt" {
                 continue;
@@ -250,7 +255,7 @@ impl Storage {
         Ok(())
     }
 
-    fn find_image(&mut self, sources: &Sources, setting: &Setting) {
+    fn find_image(&mut self, sources: &StorageFacts, setting: &Setting) {
         self.image_reference = setting.image_uuid.map(|uuid| format!("UUID={uuid}"));
         let Some(device) = sources.devices.at(setting.image_source) else {
             return;
@@ -275,7 +280,7 @@ impl Storage {
     }
 
     /// The volumes that early boot opens: the image's, and those that the kernel's arguments name.
-    fn early(&mut self, sources: &Sources, setting: &Setting) {
+    fn early(&mut self, sources: &StorageFacts, setting: &Setting) {
         let named: Vec<String> = setting
             .arguments
             .0
@@ -353,7 +358,7 @@ impl Storage {
         }
     }
 
-    fn draw(&self, sources: &Sources) -> Vec<String> {
+    fn draw(&self, sources: &StorageFacts) -> Vec<String> {
         let mut lines = Vec::new();
         for mount in &self.mounts {
             let LiveMount { entry, spec, .. } = mount;
@@ -381,7 +386,7 @@ impl Storage {
     }
 }
 
-fn draw_below(sources: &Sources, index: usize, depth: usize, lines: &mut Vec<String>) {
+fn draw_below(sources: &StorageFacts, index: usize, depth: usize, lines: &mut Vec<String>) {
     let device = sources.devices.get(index);
     let line = format!(
         "{}{}  {}  {}",
@@ -399,7 +404,7 @@ fn draw_below(sources: &Sources, index: usize, depth: usize, lines: &mut Vec<Str
 /// The crypttab's line for an open volume, unless it opens by itself; or why nothing opens it without a keyboard.
 fn opened(
     index: usize,
-    sources: &Sources,
+    sources: &StorageFacts,
     setting: &Setting,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Volume>, String> {

@@ -8,16 +8,16 @@ const ROOT: &str = "6c697665-6d6f-4d6f-8d6f-000000000001";
 const VAR: &str = "6c697665-6d6f-4d6f-8d6f-000000000002";
 const LUKS: &str = "6c697665-6d6f-4d6f-8d6f-00000000000a";
 
-fn sources(lsblk: &str, crypttab: &str) -> Sources {
-    Sources {
+fn sources(lsblk: &str, crypttab: &str) -> StorageFacts {
+    StorageFacts {
         devices: Devices::parse(lsblk).unwrap(),
         crypttab: crypttab::parse(crypttab),
         keys: BTreeSet::from(["/etc/keys/var.key".to_owned()]),
-        ..Sources::default()
+        ..StorageFacts::default()
     }
 }
 
-fn model(fstab: &str, sources: &Sources, image: (&str, &str), arguments: &str) -> Storage {
+fn model(fstab: &str, sources: &StorageFacts, image: (&str, &str), arguments: &str) -> Storage {
     let setting = Setting {
         image_source: image.0,
         image_uuid: Some(image.1),
@@ -249,7 +249,7 @@ fn the_devices_of_one_btrfs_are_no_copies() {
 fn what_cannot_be_mounted_is_refused_or_left_out() {
     let fstab = "/dev/vda1 / ext4 defaults 0 1\n/dev/vda2 /old reiserfs defaults 0 0\n/dev/vda3 /older reiserfs nofail 0 0\n\
                  host:/e /nfs nfs defaults 0 0\nhost:/f /maybe nfs4 nofail 0 0\nme@host:/ /far fuse.sshfs nofail 0 0\n";
-    let storage = model(fstab, &Sources::default(), ("/dev/vda1", ROOT), "");
+    let storage = model(fstab, &StorageFacts::default(), ("/dev/vda1", ROOT), "");
     assert_eq!(
         storage.faults,
         [
