@@ -10,9 +10,11 @@ use livemode_common::mount::{MountSpec, MountStack};
 use crate::console::{say, Level};
 use crate::plan::Disk;
 
+/// Between two looks for the device.
 const POLL: Duration = Duration::from_millis(100);
 const BLOCK_DEVICES: &str = "/sys/class/block";
-/// A file for each device, by its numbers: not documented, and the same since systemd 205.
+/// udev's records: a file for each device, named by its type and numbers (`b254:1`). Not documented, and the same since
+/// systemd 205.
 const UDEV_DATABASE: &str = "/run/udev/data";
 /// Time for the block layer to show a device whose link udev has just made, and for the other devices of a btrfs to be
 /// seen: 2 s.
@@ -40,7 +42,7 @@ pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {
 }
 
 /// The device, and all others with a file system of the same UUID: MD members, paths of multipath and snapshots of LVM
-/// show that of the layer above them, and a copied disk has it too. What others stand on comes last.
+/// show that of the layer above them, and a copied disk has it too. Devices that others are made of come last.
 pub(crate) fn with_the_same_name(disk: &Disk, device: PathBuf) -> Vec<PathBuf> {
     let mut all = vec![device];
     if let Some(uuid) = disk.reference.strip_prefix("UUID=") {
@@ -69,7 +71,7 @@ fn is_below_another(node: &Path) -> bool {
         .is_ok_and(|mut holders| holders.next().is_some())
 }
 
-/// Read-write, for the live system mounts the same superblock again, as part of the source system.
+/// Mounts the device read-write, for the live system mounts the same superblock again, as part of the source system.
 pub(crate) fn mount(device: &Path, target: &Path, mounts: &mut MountStack) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("creating {}", target.display()))?;
     let fstypes = candidate_fstypes(&fs::read_to_string("/proc/filesystems")?);
@@ -78,7 +80,8 @@ pub(crate) fn mount(device: &Path, target: &Path, mounts: &mut MountStack) -> Re
         for fstype in &fstypes {
             match mounts.mount(&MountSpec::new(device, target, fstype, options(fstype))) {
                 Ok(()) => return Ok(()),
-                // EINVAL: no such superblock. The reason of the one type that knew it is worth telling.
+                // EINVAL: the device holds a file system of another type. Another error comes from the type that it does
+                // hold, and says why that cannot be mounted.
                 Err(e) if is_errno(&e, nix::errno::Errno::EINVAL) => {}
                 Err(e) => last = Some(e),
             }

@@ -6,13 +6,13 @@ use livemode_common::contract::karg;
 use livemode_common::image_ref::ImageRef;
 use serde::Serialize;
 
-/// Ends before dracut's own limit for the initqueue (rd.retry=, 180 s), after which it would ask for a shell;
+/// The wait for the device ends before dracut's own limit for the initqueue (rd.retry=, 180 s), after which it would ask for a shell;
 /// after two thirds of it (120 s) dracut starts degraded arrays, which still may bring the device.
 const DEFAULT_TIMEOUT_S: u64 = 150;
 const DEFAULT_COUNTDOWN_S: u64 = 30;
-/// For a gigabyte at 10 Mbit/s, or a server that restarts; after that the local image serves.
+/// Long enough for a gigabyte at 10 Mbit/s, or a server that restarts; after that the local image serves.
 const DEFAULT_FETCH_TIMEOUT_S: u64 = 900;
-/// Of the memory, as tmpfs(5) reads it: the rest stays for dnf and leapp.
+/// Limit of the overlay: half of the memory (a percentage, as tmpfs(5) reads it). The rest stays for dnf and leapp.
 const DEFAULT_OVERLAY_SIZE: &str = "50%";
 /// What upstream and dmsquash-live take without rd.live.dir= and rd.live.squashimg=.
 const DEFAULT_DIR: &str = "LiveOS";
