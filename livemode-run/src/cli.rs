@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<()> {
         Command::Upgrade => upgrade::run(&source, cmdline),
         Command::Plan { json } => {
             if let Some(why) = live::why_not_live(cmdline)? {
-                eprintln!("livemode-run: {why}; this would run there:");
+                eprintln!("livemode-run: {why}; there this would run:");
             }
             let facts = Facts::gather(&source, cmdline)?;
             if let Tracing::Impossible(why) = &facts.tracing {

@@ -7,13 +7,13 @@ use livemode_common::contract::{karg, BOOT_RECORD};
 use livemode_common::failure::precondition;
 use livemode_common::mountinfo::{self, Mount};
 
-/// What is done where this is not the live system.
-const DO: &str = "boot the upgrade's entry first";
-
 /// An error with exit code 4 unless this is the live system, by the kernel command line in the file `cmdline` and by what
 /// early boot has left.
 pub(crate) fn require(cmdline: &Path) -> Result<()> {
-    why_not_live(cmdline)?.map_or(Ok(()), |why| Err(precondition(why)))
+    match why_not_live(cmdline)? {
+        Some(why) => Err(precondition(format!("{why}; boot the upgrade's entry first"))),
+        None => Ok(()),
+    }
 }
 
 /// Why this is not the live system; `None` where it is.
@@ -25,13 +25,10 @@ fn judge(line: &str, has_boot_record: bool) -> Option<String> {
     let line = Cmdline::parse(line);
     let root = line.last(karg::ROOT).unwrap_or_default();
     if !root.starts_with("livemode:") && !root.starts_with("live:") {
-        return Some(format!(
-            "this is not the live system: its boot line has no root=livemode:…; {DO}"
-        ));
+        return Some("this is not the live system: its boot line has no root=livemode:…".into());
     }
-    (!has_boot_record).then(|| {
-        format!("this is not the live system: there is no {BOOT_RECORD}, which early boot leaves; {DO}")
-    })
+    (!has_boot_record)
+        .then(|| format!("this is not the live system: there is no {BOOT_RECORD}, which early boot leaves"))
 }
 
 /// Whether something is mounted on `dir` itself.
@@ -61,10 +58,9 @@ mod tests {
 
     #[test]
     fn the_live_system_has_our_root_and_the_record_of_early_boot() {
-        let not_ours =
-            "this is not the live system: its boot line has no root=livemode:…; boot the upgrade's entry first";
-        let no_record = "this is not the live system: there is no /run/livemode/boot.json, which early boot \
-                         leaves; boot the upgrade's entry first";
+        let not_ours = "this is not the live system: its boot line has no root=livemode:…";
+        let no_record =
+            "this is not the live system: there is no /run/livemode/boot.json, which early boot leaves";
         for (line, has_boot_record, why) in [
             ("root=livemode:UUID=x", true, None),
             ("root=live:UUID=x rd.live.image", true, None),
