@@ -240,4 +240,20 @@ record  a refusal in /run/livemode/device/state
             ]
         );
     }
+
+    #[test]
+    fn the_overlay_writes_into_memory_and_reads_the_image() {
+        let params = BootParams::parse("root=live:https://host/i livemode.local=/dev/vda1").unwrap();
+        let plan = MountPlan::new(params, Path::new("/sysroot"));
+        assert_eq!(
+            plan.overlay_options(),
+            "lowerdir=/run/livemode/image,upperdir=/run/livemode/overlay/upper,workdir=/run/livemode/overlay/work"
+        );
+        // A refusal is recorded on the disk, though the image was to come from a server.
+        let disk = plan.disk().unwrap();
+        assert_eq!(disk.device, Path::new("/dev/vda1"));
+        assert_eq!(disk.named(), "/LiveOS/squashfs.img on /dev/vda1");
+        let params = BootParams::parse("root=live:https://host/i").unwrap();
+        assert_eq!(MountPlan::new(params, Path::new("/sysroot")).disk(), None);
+    }
 }

@@ -95,6 +95,21 @@ mod tests {
     use livemode_common::contract::SCHEMA;
 
     #[test]
+    fn what_the_boot_line_holds_back_is_not_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let cmdline = dir.path().join("cmdline");
+        let source = SysRoot::new(dir.path());
+        std::fs::write(&cmdline, "upgrade.autostart=0\n").unwrap();
+        let fault = wanted(&source, &cmdline).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "upgrade.autostart=0: not before someone types: upgrade"
+        );
+        std::fs::write(&cmdline, "upgrade.autostart=1\n").unwrap();
+        wanted(&source, &cmdline).unwrap();
+    }
+
+    #[test]
     fn a_unit_that_starts_runs_already() {
         for (state, runs) in [
             ("active\n", true),

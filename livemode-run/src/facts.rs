@@ -57,12 +57,12 @@ pub(crate) fn wrong_source(source: &SysRoot, cmdline: &Path) -> Result<Option<St
         )));
     }
     let line = Cmdline::parse(&live::read(cmdline)?);
-    let beside_the_image = line.last(karg::STATE_DIR).map(|dir| {
-        Path::new(RUN_DEVICE)
-            .join(dir.trim_start_matches('/'))
-            .join(MANIFEST_FILE)
+    let is_a_copy = line.last(karg::STATE_DIR).is_some_and(|records| {
+        is_a_copy(
+            source,
+            &Path::new(RUN_DEVICE).join(records.trim_start_matches('/')),
+        )
     });
-    let is_a_copy = beside_the_image.is_some_and(|manifest| !is_same_file(&manifest, &source.at(MANIFEST)));
     Ok(is_a_copy.then(|| {
         format!(
             "the system at {at} is a copy of the one that the image lies on: two disks have its UUID; detach the copy, \
@@ -80,6 +80,11 @@ fn tracing(line: &Cmdline, source: &SysRoot) -> Tracing {
         Ok(path) => Tracing::Into(path),
         Err(error) => Tracing::Impossible(format!("{error:#}")),
     }
+}
+
+/// Whether the source system's records are others than those in the directory `records`, which lies beside the image.
+fn is_a_copy(source: &SysRoot, records: &Path) -> bool {
+    !is_same_file(&records.join(MANIFEST_FILE), &source.at(MANIFEST))
 }
 
 /// Whether both are there and one file: on one file system that is mounted twice.
@@ -151,6 +156,20 @@ UUID=c /run/upgrade/backup ext4 nofail 0 0
             Tracing::Into(dir.path().join("data/x"))
         );
         assert!(matches!(of("upgrade.strace=/circle/x"), Tracing::Impossible(_)));
+    }
+
+    #[test]
+    fn a_copy_of_the_source_is_not_the_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = |disk: &str| dir.path().join(disk).join("var/lib/leapp/livemode");
+        for disk in ["disk", "copy"] {
+            std::fs::create_dir_all(records(disk)).unwrap();
+            std::fs::write(records(disk).join(MANIFEST_FILE), "{}").unwrap();
+        }
+        let source = SysRoot::new(dir.path().join("disk"));
+        assert!(!is_a_copy(&source, &records("disk")));
+        assert!(is_a_copy(&source, &records("copy")));
+        assert!(!is_a_copy(&source, &records("gone")));
     }
 
     #[test]

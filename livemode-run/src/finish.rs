@@ -177,6 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_marked_as_leapp_does() {
+        let dir = tempfile::tempdir().unwrap();
+        mark(&SysRoot::new(dir.path())).unwrap();
+        let mark = dir.path().join("root/tmp_leapp_py3/.leapp_upgrade_failed");
+        assert_eq!(fs::read(mark).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_cause_is_told_with_all_that_led_to_it() {
+        let error = anyhow!("no space left").context("writing x");
+        let fault = Fault {
+            message: "writing x: no space left".into(),
+            exit_code: None,
+        };
+        assert_eq!(Fault::from(error), fault);
+    }
+
+    #[test]
     fn the_advice_says_what_the_next_boot_does() {
         let lines = |is_recorded| advice(Path::new("/run/upgrade"), is_recorded).join("\n");
         assert!(lines(true).contains("comes back here and waits until someone types: upgrade"));

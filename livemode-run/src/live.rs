@@ -81,4 +81,19 @@ mod tests {
         assert!(!is_mounted(Path::new("/proc/self")).unwrap());
         assert!(!is_mounted(Path::new("/nowhere")).unwrap());
     }
+
+    #[test]
+    fn elsewhere_every_command_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let cmdline = dir.path().join("cmdline");
+        std::fs::write(&cmdline, "root=UUID=x ro\n").unwrap();
+        let fault = require(&cmdline).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "this is not the live system: its boot line has no root=livemode:…; boot the upgrade's entry first"
+        );
+        assert!(fault.is::<livemode_common::failure::Failure>());
+        let fault = require(&dir.path().join("gone")).unwrap_err();
+        assert!(fault.to_string().starts_with("reading "), "{fault:#}");
+    }
 }

@@ -192,6 +192,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn without_its_source_nothing_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SysRoot::new(dir.path());
+        let cmdline = dir.path().join("cmdline");
+        std::fs::write(&cmdline, "root=livemode:UUID=x\n").unwrap();
+        assert!(run(&source, &cmdline)
+            .unwrap_err()
+            .is::<livemode_common::failure::Failure>());
+        let attempt = Attempt {
+            source: &source,
+            number: 1,
+        };
+        let fault = steps(&attempt, &cmdline, &mut Output::new(&source)).unwrap_err();
+        assert_eq!(fault.message, crate::live::not_mounted(source.path()));
+        assert!(!dir.path().join("var").exists());
+    }
+
+    #[test]
+    fn a_step_ends_as_its_command_does_whatever_becomes_of_its_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let mut output = Output::new(&SysRoot::new(dir.path()));
+        let command = Cmd::new("sh").args(["-c", "exit 3"]);
+        for trace in [None, Some(dir.path().join("file/trace"))] {
+            let status = traced(&command, trace.as_deref(), "attempt 1, step 1 of 2", &mut output).unwrap();
+            assert_eq!(status.code(), Some(3));
+        }
+        assert!(traced(&Cmd::new("/nowhere"), None, "attempt 1, step 1 of 2", &mut output).is_err());
+    }
+
     fn manifest(sha256: &str) -> Manifest {
         let artifact = |sha256: &str| Artifact {
             path: "/x".into(),
