@@ -44,7 +44,7 @@ impl Clock {
 struct Image {
     file: File,
     size: u64,
-    /// What it was found to have; absent when the check was off.
+    /// The SHA-256 that it was found to have; absent when the check was off.
     sha256: Option<String>,
     /// The device it lies on, or the URL it was fetched from.
     from: String,

@@ -22,9 +22,9 @@ const DEFAULT_IMAGE: &str = "squashfs.img";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Check {
-    /// Against this SHA-256, in hex.
+    /// It is, and must have this SHA-256, in hex.
     Sha256(String),
-    /// Not at all; carries the warning.
+    /// It is not; this is the warning that is shown.
     Off(&'static str),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct BootParams {
     pub(crate) image: ImageRef,
     /// Where the image lies if `image` is a URL and cannot be had.
     pub(crate) local: Option<ImageRef>,
-    /// Below the device's root, without a leading slash.
+    /// The image, below the device's root; without a leading slash.
     pub(crate) path: PathBuf,
     pub(crate) check: Check,
     pub(crate) size_bytes: Option<u64>,

@@ -26,7 +26,9 @@ pub(crate) enum Tracing {
 
 #[derive(Debug)]
 pub(crate) struct Facts {
+    /// What the boot line says about a trace.
     pub(crate) tracing: Tracing,
+    /// What was built on the source system.
     pub(crate) manifest: Option<Manifest>,
     /// SHA-256 of the image that was booted; absent when it was not checked.
     pub(crate) booted_sha256: Option<String>,
@@ -92,7 +94,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
     match (identity(one), identity(other)) {
         (Ok(one), Ok(other)) => one == other,
-        // Nothing to tell them apart by: an image that was fetched, a source without records.
+        // One of them is not there, where the image was fetched or the source has no records: nothing says that they differ.
         _ => true,
     }
 }

@@ -15,14 +15,16 @@ use crate::output::Output;
 
 /// One run of the upgrade.
 pub(crate) struct Attempt<'a> {
+    /// The system that is upgraded.
     pub(crate) source: &'a SysRoot,
-    /// From 1.
+    /// Which run it is, from 1.
     pub(crate) number: u32,
 }
 
 /// Why an attempt has failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
+    /// The cause, as one line.
     pub(crate) message: String,
     /// Exit code of the command that ended the upgrade, if one did.
     pub(crate) exit_code: Option<i32>,

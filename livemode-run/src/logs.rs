@@ -93,7 +93,8 @@ pub(crate) fn to_source(source: &SysRoot) -> Result<()> {
     }
     let log = LogFile::on_source(source, JOURNAL_LOG);
     let (sender, receiver) = channel::<Vec<u8>>();
-    // journalctl dies with the thread that starts it (Cmd): that has to be this one, which lives longest.
+    // A program that Cmd starts dies with the thread that has started it. So this thread starts journalctl, and the
+    // other one, which may end first, writes.
     let writer = std::thread::spawn(move || write_all(&receiver, log));
     let follow = Cmd::new("journalctl").args(["--follow", "--lines=all", "--output=short-iso"]);
     let status = follow.stream(|bytes| drop(sender.send(bytes.to_vec())))?;

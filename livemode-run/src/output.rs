@@ -47,6 +47,6 @@ impl Output {
 /// Writes to stdout, which is the journal. Unlike `println!`, which panics there, it bears that nobody reads.
 pub(crate) fn to_journal(bytes: &[u8]) {
     let mut stdout = io::stdout();
-    // There is nowhere left to say it.
+    // What is wrong with the journal cannot be said anywhere else.
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }

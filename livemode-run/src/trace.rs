@@ -49,7 +49,8 @@ fn make(path: &Path) -> Result<File> {
 
 /// A trace that is being kept.
 pub(crate) struct Trace {
-    /// While it is open the thread that reads the FIFO never comes to its end, also between strace's start and ours.
+    /// Our own writing end of the FIFO. While it is open the thread that reads does not see the FIFO's end, even before
+    /// strace has opened it.
     writer: File,
     /// Reads the FIFO and writes the file; gives why the trace is not complete, if it is not.
     copying: JoinHandle<Result<Option<String>>>,
