@@ -8,7 +8,7 @@ use livemode_common::contract::{BOOT_RECORD, SCHEMA};
 use livemode_common::fsio;
 use livemode_common::loopback::LoopGuard;
 use livemode_common::mount::{MountSpec, MountStack};
-use livemode_common::records::{to_json, BootRecord, Phase, Records, Step};
+use livemode_common::records::{to_json, BootRecord, Records, Step};
 use sys_mount::MountFlags;
 
 use crate::console::{say, Level};
@@ -44,10 +44,11 @@ impl Clock {
 struct Image {
     file: File,
     size: u64,
-    /// What it was found to have; absent when the check was off.
+    /// The SHA-256 that it was found to have; absent when the check was off.
     sha256: Option<String>,
-    /// Of the device, or the URL.
+    /// The device it lies on, or the URL it was fetched from.
     from: String,
+    /// Its path: on that device, or in memory.
     path: String,
     mounts: MountStack,
 }
@@ -106,7 +107,7 @@ pub(crate) fn mount(plan: &MountPlan) -> Result<()> {
     Ok(())
 }
 
-/// From the first source that has it.
+/// The image, from the first of the plan's sources that has it.
 fn obtain(plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
     let mut faults = Vec::new();
     for source in &plan.sources {
@@ -193,8 +194,8 @@ fn from_url(url: &Fetch, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
     })
 }
 
-/// Puts a refusal into the source system's journal, where the plan says that it lies on the image's device; gives
-/// whether it did.
+/// Records a refusal in the source system's state.json, where the plan says that it lies on the image's device; gives
+/// whether it did. Neither success nor a failed attempt of the upgrade is hidden by it.
 pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
     let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
         return Ok(false);
@@ -204,15 +205,14 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
     }
     let mut mounts = MountStack::default();
     device::mount(&disk.device, &disk.mount, &mut mounts)?;
-    let journal = Records::in_dir(dir);
+    let records = Records::in_dir(dir);
     // Only what `build` has begun: no other disk is written to.
-    let Some(state) = journal.state()? else {
+    if records.state()?.is_none() {
         return Ok(false);
-    };
-    let message = format!("the image was refused in early boot: {fault}");
-    journal.record(Phase::Failed, state.attempt, &message, None)?;
+    }
+    let is_recorded = records.update(|last| last.and_then(|last| last.refused(fault)))?;
     mounts.unmount()?;
-    Ok(true)
+    Ok(is_recorded)
 }
 
 fn mount_image(plan: &MountPlan, file: &File, mounts: &mut MountStack) -> Result<()> {

@@ -3,6 +3,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+/// Where the initramfs has the root file system that it is about to start.
+pub(crate) const SYSROOT: &str = "/sysroot";
+/// The kernel command line that this system was booted with.
+pub(crate) const PROC_CMDLINE: &str = "/proc/cmdline";
+
 /// Mounts the image of an upgrade as root, in the initramfs
 #[derive(Parser)]
 #[command(name = "livemode-boot", version)]
@@ -21,7 +26,7 @@ pub(crate) enum Command {
     /// When that fails: say why, count down, and take the way back that rd.emergency= asks for
     Mount {
         /// Where the root file system is to be mounted
-        #[arg(long, value_name = "DIR", default_value = "/sysroot")]
+        #[arg(long, value_name = "DIR", default_value = SYSROOT)]
         sysroot: PathBuf,
         #[command(flatten)]
         line: Line,
@@ -48,6 +53,6 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Line {
     /// The kernel command line to go by
-    #[arg(long, value_name = "FILE", default_value = "/proc/cmdline")]
+    #[arg(long, value_name = "FILE", default_value = PROC_CMDLINE)]
     pub(crate) cmdline: PathBuf,
 }

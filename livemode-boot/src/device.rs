@@ -10,9 +10,11 @@ use livemode_common::mount::{MountSpec, MountStack};
 use crate::console::{say, Level};
 use crate::plan::Disk;
 
+/// Between two looks for the device.
 const POLL: Duration = Duration::from_millis(100);
 const BLOCK_DEVICES: &str = "/sys/class/block";
-/// A file for each device, by its numbers: not documented, and the same since systemd 205.
+/// udev's records: a file for each device, named by its type and numbers (`b254:1`). Not documented, and the same since
+/// systemd 205.
 const UDEV_DATABASE: &str = "/run/udev/data";
 /// Time for the block layer to show a device whose link udev has just made, and for the other devices of a btrfs to be
 /// seen: 2 s.
@@ -40,21 +42,31 @@ pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {
 }
 
 /// The device, and all others with a file system of the same UUID: MD members, paths of multipath and snapshots of LVM
-/// show that of the layer above them, and a copied disk has it too. What others stand on comes last.
+/// show that of the layer above them, and a copied disk has it too. Devices that others are made of come last.
 pub(crate) fn with_the_same_name(disk: &Disk, device: PathBuf) -> Vec<PathBuf> {
-    let mut all = vec![device];
-    if let Some(uuid) = disk.reference.strip_prefix("UUID=") {
-        for entry in fs::read_dir(BLOCK_DEVICES).into_iter().flatten().flatten() {
-            let node = Path::new("/dev").join(entry.file_name());
-            let number = fs::read_to_string(entry.path().join("dev")).unwrap_or_default();
-            let known = fs::read_to_string(format!("{UDEV_DATABASE}/b{}", number.trim())).unwrap_or_default();
-            if is_file_system(&known, uuid) && !all.contains(&node) && is_block_device(&node) {
-                all.push(node);
-            }
-        }
-    }
-    all.sort_by_key(|node| is_below_another(node));
+    let (sys, udev) = (Path::new(BLOCK_DEVICES), Path::new(UDEV_DATABASE));
+    let uuid = disk.reference.strip_prefix("UUID=");
+    let same = uuid.map_or_else(Vec::new, |uuid| with_uuid(uuid, sys, udev));
+    let others = same.into_iter().filter(|node| *node != device);
+    let others: Vec<PathBuf> = others.filter(|node| is_block_device(node)).collect();
+    let mut all = [vec![device], others].concat();
+    all.sort_by_key(|node| is_below_another(node, sys));
     all
+}
+
+/// The nodes of all devices of which udev knows that they hold the file system with this UUID, in no order.
+fn with_uuid(uuid: &str, sys: &Path, udev: &Path) -> Vec<PathBuf> {
+    let holds_it = |entry: &fs::DirEntry| {
+        // A device may be gone by now, or unknown to udev.
+        let number = fs::read_to_string(entry.path().join("dev")).unwrap_or_default();
+        let record = fs::read_to_string(udev.join(format!("b{}", number.trim()))).unwrap_or_default();
+        is_file_system(&record, uuid)
+    };
+    let entries = fs::read_dir(sys).into_iter().flatten().flatten();
+    entries
+        .filter(holds_it)
+        .map(|entry| Path::new("/dev").join(entry.file_name()))
+        .collect()
 }
 
 /// Whether udev's record of a device (udev(7), `E:KEY=VALUE`) says that it holds the file system with this UUID.
@@ -63,13 +75,13 @@ fn is_file_system(record: &str, uuid: &str) -> bool {
     says(&format!("E:ID_FS_UUID={uuid}")) && says("E:ID_FS_USAGE=filesystem")
 }
 
-fn is_below_another(node: &Path) -> bool {
+/// Whether another device is made of this one: an array, a volume, a mapping.
+fn is_below_another(node: &Path, sys: &Path) -> bool {
     let name = node.file_name().unwrap_or_default();
-    fs::read_dir(Path::new(BLOCK_DEVICES).join(name).join("holders"))
-        .is_ok_and(|mut holders| holders.next().is_some())
+    fs::read_dir(sys.join(name).join("holders")).is_ok_and(|mut holders| holders.next().is_some())
 }
 
-/// Read-write, for the live system mounts the same superblock again, as part of the source system.
+/// Mounts the device read-write, for the live system mounts the same superblock again, as part of the source system.
 pub(crate) fn mount(device: &Path, target: &Path, mounts: &mut MountStack) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("creating {}", target.display()))?;
     let fstypes = candidate_fstypes(&fs::read_to_string("/proc/filesystems")?);
@@ -78,7 +90,8 @@ pub(crate) fn mount(device: &Path, target: &Path, mounts: &mut MountStack) -> Re
         for fstype in &fstypes {
             match mounts.mount(&MountSpec::new(device, target, fstype, options(fstype))) {
                 Ok(()) => return Ok(()),
-                // EINVAL: no such superblock. The reason of the one type that knew it is worth telling.
+                // EINVAL: the device holds a file system of another type. Another error comes from the type that it does
+                // hold, and says why that cannot be mounted.
                 Err(e) if is_errno(&e, nix::errno::Errno::EINVAL) => {}
                 Err(e) => last = Some(e),
             }
@@ -183,5 +196,120 @@ mod tests {
             candidate_fstypes(listed),
             ["ext4", "xfs", "btrfs", "vfat", "ext3", "squashfs"]
         );
+    }
+
+    #[test]
+    fn devices_of_one_uuid_are_found_by_udevs_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sys, udev) = (dir.path().join("sys"), dir.path().join("udev"));
+        fs::create_dir(&udev).unwrap();
+        for (name, number, uuid) in [
+            ("vda1", "254:1", "6c69"),
+            ("vdb1", "254:17", "0000"),
+            ("dm-0", "253:0", "6c69"),
+            ("loop0", "7:0", ""),
+        ] {
+            fs::create_dir_all(sys.join(name).join("holders")).unwrap();
+            fs::write(sys.join(name).join("dev"), format!("{number}\n")).unwrap();
+            if !uuid.is_empty() {
+                let record = format!("E:ID_FS_UUID={uuid}\nE:ID_FS_USAGE=filesystem\n");
+                fs::write(udev.join(format!("b{number}")), record).unwrap();
+            }
+        }
+        fs::create_dir(sys.join("vda1/holders/dm-0")).unwrap();
+        let mut found = with_uuid("6c69", &sys, &udev);
+        found.sort();
+        assert_eq!(found, [Path::new("/dev/dm-0"), Path::new("/dev/vda1")]);
+        assert!(is_below_another(Path::new("/dev/vda1"), &sys));
+        assert!(!is_below_another(Path::new("/dev/dm-0"), &sys));
+        assert!(!is_below_another(Path::new("/dev/gone"), &sys));
+    }
+
+    fn disk(reference: &str, device: &str, mount: &Path) -> Disk {
+        Disk {
+            reference: reference.into(),
+            device: device.into(),
+            deadline_s: 0,
+            mount: mount.to_owned(),
+            path: "dir/live.img".into(),
+        }
+    }
+
+    #[test]
+    fn the_device_that_was_found_is_among_those_of_its_name() {
+        for reference in ["UUID=6c697665-none", "LABEL=data", "/dev/null"] {
+            let disk = disk(reference, "/dev/null", Path::new("/"));
+            assert_eq!(
+                with_the_same_name(&disk, "/dev/null".into()),
+                [Path::new("/dev/null")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_waited_for_until_the_deadline() {
+        for device in ["/dev/nowhere", "/dev/null", "/etc"] {
+            let fault = wait(&disk("UUID=x", device, Path::new("/"))).unwrap_err();
+            assert_eq!(
+                fault.to_string(),
+                "the device UUID=x did not appear within 0 s of boot"
+            );
+        }
+        // This machine runs longer than the tests that it has to build first.
+        assert!(uptime_s().unwrap() > 1);
+    }
+
+    #[test]
+    fn what_stands_against_a_mount_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("made/for it");
+        let mut mounts = MountStack::default();
+        let fault = mount(Path::new("/dev/null"), &target, &mut mounts).unwrap_err();
+        assert!(
+            fault.to_string().starts_with("mounting /dev/null on "),
+            "{fault:#}"
+        );
+        assert!(target.is_dir());
+    }
+
+    #[test]
+    fn only_btrfs_is_mounted_with_options() {
+        assert_eq!(options("btrfs"), "subvolid=5");
+        assert_eq!(options("ext4"), "");
+    }
+
+    #[test]
+    fn an_image_has_exactly_the_size_that_was_built() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = disk("UUID=x", "/dev/null", dir.path());
+        let open = |size| {
+            open_image(&disk, size)
+                .map(|(_, size)| size)
+                .map_err(|e| format!("{e:#}"))
+        };
+        let fault = |text: &str| Err(format!("the image /dir/live.img on UUID=x {text}"));
+        assert_eq!(open(None), fault("is missing"));
+        fs::create_dir_all(dir.path().join("dir/live.img")).unwrap();
+        assert_eq!(open(None), fault("is no regular file"));
+        fs::remove_dir(dir.path().join("dir/live.img")).unwrap();
+        fs::write(dir.path().join("dir/live.img"), "1234567").unwrap();
+        assert_eq!(open(None), Ok(7));
+        assert_eq!(open(Some(7)), Ok(7));
+        assert_eq!(open(Some(8)), fault("is too short: 7 bytes of 8"));
+        assert_eq!(open(Some(6)), fault("is too long: 7 bytes in place of 6"));
+        fs::remove_dir_all(dir.path().join("dir")).unwrap();
+        fs::write(dir.path().join("dir"), "").unwrap();
+        let fault = open(None).unwrap_err();
+        assert!(
+            fault.starts_with("opening the image /dir/live.img on UUID=x: Not a directory"),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn an_errno_is_found_below_its_context() {
+        let error = anyhow::Error::from(std::io::Error::from_raw_os_error(22)).context("mounting");
+        assert!(is_errno(&error, nix::errno::Errno::EINVAL));
+        assert!(!is_errno(&error, nix::errno::Errno::EBUSY));
     }
 }

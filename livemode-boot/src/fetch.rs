@@ -15,7 +15,7 @@ use crate::params::Check;
 use crate::plan::Fetch;
 
 const MIB: u64 = 1 << 20;
-/// What the live system, dnf and leapp need beside the image.
+/// What the live system, dnf and leapp need in memory beside the image.
 const RESERVE_BYTES: u64 = 512 * MIB;
 /// The tmpfs's own pages (Documentation/filesystems/tmpfs.rst), beside the image's.
 const TMPFS_SLACK: u64 = MIB;
@@ -38,11 +38,11 @@ pub(crate) struct Fetched {
 /// Why one attempt has not brought the image.
 #[derive(Debug, PartialEq, Eq)]
 enum Fault {
-    /// It may heal: again, from where it broke.
+    /// It may go away by itself: the fetch is tried again, from where it broke.
     Retry(String),
-    /// What has arrived is of no use: again, from the start.
+    /// What has arrived is of no use: the fetch is tried again, from the start.
     Restart(String),
-    /// The same would happen again.
+    /// Another try would end the same way: there is none.
     Final(String),
 }
 
@@ -155,7 +155,8 @@ impl Arrived {
 /// The digest of what has arrived, if it is the image.
 fn accept(arrived: &Arrived, size: Option<u64>, check: &Check, resumed: bool) -> Result<String, Fault> {
     let bytes = arrived.bytes;
-    // The file may have changed on the server between the two pieces: from the start, then it counts.
+    // A fetch that was resumed may have pieces of two files, where the server's has changed in between: what is wrong
+    // then is only a verdict about the image after a fetch in one piece.
     let fault = |text| {
         if resumed {
             Fault::Restart(text)
@@ -276,7 +277,7 @@ fn verdict(code: Option<i32>, stderr: &str) -> Fault {
         (Some(22), Some(status)) => {
             let answer = format!("the server answered {status}{}", meaning(status));
             match status {
-                // Nothing is left after what has arrived: the file is another one by now.
+                // The range is not satisfiable: the server's file ends before what has arrived, so it is another one by now.
                 416 => Fault::Restart(answer),
                 408 | 425 | 429 | 500.. => Fault::Retry(answer),
                 _ => Fault::Final(answer),
@@ -284,7 +285,7 @@ fn verdict(code: Option<i32>, stderr: &str) -> Fault {
         }
         (Some(28), _) => Fault::Retry(format!("it stalled: {said}")),
         (Some(18), _) => Fault::Retry(format!("the connection broke: {said}")),
-        // No byte ranges, or a bad download resume.
+        // The server has no byte ranges, or could not resume.
         (Some(33 | 36), _) => Fault::Restart(said),
         (Some(9 | 67), _) => Fault::Final(format!("the server refuses access: {said}")),
         (Some(78), _) => Fault::Final(format!("the server has no such file: {said}")),

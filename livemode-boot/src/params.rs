@@ -6,13 +6,13 @@ use livemode_common::contract::karg;
 use livemode_common::image_ref::ImageRef;
 use serde::Serialize;
 
-/// Ends before dracut's own limit for the initqueue (rd.retry=, 180 s), after which it would ask for a shell;
+/// The wait for the device ends before dracut's own limit for the initqueue (rd.retry=, 180 s), after which it would ask for a shell;
 /// after two thirds of it (120 s) dracut starts degraded arrays, which still may bring the device.
 const DEFAULT_TIMEOUT_S: u64 = 150;
 const DEFAULT_COUNTDOWN_S: u64 = 30;
-/// For a gigabyte at 10 Mbit/s, or a server that restarts; after that the local image serves.
+/// Long enough for a gigabyte at 10 Mbit/s, or a server that restarts; after that the local image serves.
 const DEFAULT_FETCH_TIMEOUT_S: u64 = 900;
-/// Of the memory, as tmpfs(5) reads it: the rest stays for dnf and leapp.
+/// Limit of the overlay: half of the memory (a percentage, as tmpfs(5) reads it). The rest stays for dnf and leapp.
 const DEFAULT_OVERLAY_SIZE: &str = "50%";
 /// What upstream and dmsquash-live take without rd.live.dir= and rd.live.squashimg=.
 const DEFAULT_DIR: &str = "LiveOS";
@@ -22,9 +22,9 @@ const DEFAULT_IMAGE: &str = "squashfs.img";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Check {
-    /// Against this SHA-256, in hex.
+    /// It is, and must have this SHA-256, in hex.
     Sha256(String),
-    /// Not at all; carries the warning.
+    /// It is not; this is the warning that is shown.
     Off(&'static str),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct BootParams {
     pub(crate) image: ImageRef,
     /// Where the image lies if `image` is a URL and cannot be had.
     pub(crate) local: Option<ImageRef>,
-    /// Below the device's root, without a leading slash.
+    /// The image, below the device's root; without a leading slash.
     pub(crate) path: PathBuf,
     pub(crate) check: Check,
     pub(crate) size_bytes: Option<u64>,
@@ -239,5 +239,70 @@ mod tests {
         ] {
             assert_eq!(BootParams::parse(&line).unwrap_err(), fault);
         }
+    }
+
+    #[test]
+    fn words_about_a_fetch_are_read() {
+        let sound = format!("root=livemode:https://host/i livemode.digest=sha256:{DIGEST}");
+        let of = |words: &str| BootParams::parse(&format!("{sound} {words}")).unwrap();
+        let params =
+            of("livemode.local=LABEL=data livemode.fetch_timeout=7 livemode.timeout=8 proxy=http://p:1");
+        assert_eq!(params.local, Some(ImageRef::Label("data".into())));
+        assert_eq!((params.fetch_timeout_s, params.timeout_s), (7, 8));
+        assert_eq!(params.proxy.as_deref(), Some("http://p:1"));
+        for (word, any) in [
+            ("", false),
+            ("rd.noverifyssl", true),
+            ("rd.noverifyssl=1", true),
+            ("rd.noverifyssl=0", false),
+            ("other", false),
+        ] {
+            assert_eq!(of(word).any_certificate, any, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_64_hex_digits_of_either_case() {
+        assert_eq!(
+            sha256_hex(&format!("sha256:{}", DIGEST.to_uppercase())),
+            Ok(DIGEST.to_owned())
+        );
+        for wrong in [
+            DIGEST,
+            "sha256:",
+            &format!("sha256:{DIGEST}0"),
+            &format!("sha256:{}x", &DIGEST[1..]),
+        ] {
+            assert!(sha256_hex(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_overlay_has_a_number_with_one_unit_or_none() {
+        let of = |size: &str| overlay_size(&Cmdline::parse(&format!("livemode.overlay_size={size}")));
+        for size in ["4096", "64k", "2G", "75%"] {
+            assert_eq!(of(size), Ok(size.to_owned()));
+        }
+        for size in ["", "g", "1gg", "1.5g", "2G,mode=0777"] {
+            assert!(of(size).is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_shown_for_as_long_as_the_line_says_whatever_else_is_wrong() {
+        for (line, seconds) in [
+            ("livemode.countdown=3 livemode.size=x", 3),
+            ("livemode.countdown=soon", 30),
+            ("quiet", 30),
+        ] {
+            assert_eq!(countdown_s(&Cmdline::parse(line)), seconds, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_the_image_is_no_path() {
+        let sound = format!("root=livemode:/dev/vda1 livemode.digest=sha256:{DIGEST} rd.live.dir=/a");
+        assert!(BootParams::parse(&format!("{sound} rd.live.squashimg=b/c.img")).is_err());
+        assert!(BootParams::parse(&format!("{sound} rd.live.squashimg=c.img")).is_ok());
     }
 }

@@ -10,9 +10,9 @@ use crate::params::{BootParams, Check};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct MountPlan {
-    /// Where the image may come from; the next when one fails.
+    /// Where the image may come from, in the order in which they are tried.
     pub(crate) sources: Vec<Source>,
-    /// Seconds after boot: when dracut's initqueue ends, whatever else keeps it.
+    /// When dracut's initqueue is made to end, whatever else it waits for; in seconds after boot.
     pub(crate) deadline_s: u64,
     pub(crate) size_bytes: Option<u64>,
     pub(crate) check: Check,
@@ -54,7 +54,7 @@ pub(crate) struct Disk {
     pub(crate) reference: String,
     /// The node to wait for.
     pub(crate) device: PathBuf,
-    /// Seconds after boot.
+    /// How long the node is waited for, in seconds after boot.
     pub(crate) deadline_s: u64,
     /// Where the device is mounted, read-write.
     pub(crate) mount: PathBuf,
@@ -140,7 +140,7 @@ impl Disk {
         self.mount.join(&self.path)
     }
 
-    /// The image, for a person.
+    /// How messages name the image.
     pub(crate) fn named(&self) -> String {
         format!("/{} on {}", self.path.display(), self.reference)
     }
@@ -239,5 +239,21 @@ record  a refusal in /run/livemode/device/state
                 "open    /run/livemode/device/img/live.img",
             ]
         );
+    }
+
+    #[test]
+    fn the_overlay_writes_into_memory_and_reads_the_image() {
+        let params = BootParams::parse("root=live:https://host/i livemode.local=/dev/vda1").unwrap();
+        let plan = MountPlan::new(params, Path::new("/sysroot"));
+        assert_eq!(
+            plan.overlay_options(),
+            "lowerdir=/run/livemode/image,upperdir=/run/livemode/overlay/upper,workdir=/run/livemode/overlay/work"
+        );
+        // A refusal is recorded on the disk, though the image was to come from a server.
+        let disk = plan.disk().unwrap();
+        assert_eq!(disk.device, Path::new("/dev/vda1"));
+        assert_eq!(disk.named(), "/LiveOS/squashfs.img on /dev/vda1");
+        let params = BootParams::parse("root=live:https://host/i").unwrap();
+        assert_eq!(MountPlan::new(params, Path::new("/sysroot")).disk(), None);
     }
 }

@@ -50,10 +50,15 @@ impl Exit {
     }
 }
 
-/// Says why, counts down and leaves. Outside an initramfs (no /etc/initrd-release, see systemd's initrd
-/// interface) it only returns the error: nobody's machine goes down because a command was tried by hand.
+/// Whether this is an initramfs: systemd's initrd interface has this file in every one, and dracut makes it.
+pub(crate) fn is_initramfs() -> bool {
+    std::path::Path::new("/etc/initrd-release").exists()
+}
+
+/// Says why, counts down and leaves. Outside an initramfs it only returns the error: nobody's machine goes down because a
+/// command was tried by hand.
 pub(crate) fn take(error: &anyhow::Error, line: &str, plan: Option<&MountPlan>) -> Result<()> {
-    if !std::path::Path::new("/etc/initrd-release").exists() {
+    if !is_initramfs() {
         return Err(anyhow!("{error:#}"));
     }
     let fault = format!("{error:#}");

@@ -2,14 +2,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::cmdline::Cmdline;
-use livemode_common::contract::{karg, START_REQUEST, UPGRADE_UNIT};
+use livemode_common::contract::{START_REQUEST, UPGRADE_UNIT};
+use livemode_common::failure::precondition;
 use livemode_common::fsio;
-use livemode_common::records::{Phase, Records};
+use livemode_common::records::{Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 
+use crate::live;
+use crate::start::{by_itself, may_start, Decision};
+
+/// Between two looks at whether the service has ended.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Whether it is not our unit that calls (its `Environment=`).
@@ -17,20 +21,25 @@ pub(crate) fn is_by_hand() -> bool {
     std::env::var_os("LIVEMODE_UNIT").is_none()
 }
 
-/// An error unless the boot line lets the upgrade start by itself, or an admin has asked for it.
-pub(crate) fn wanted(cmdline: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(cmdline).with_context(|| format!("reading {}", cmdline.display()))?;
-    if starts_by_itself(&text) || Path::new(START_REQUEST).exists() {
-        return Ok(());
+/// An error unless the upgrade may start now. A source system that is not mounted has no state to go by: then the upgrade
+/// is let go, and refuses it itself.
+pub(crate) fn wanted(source: &SysRoot, cmdline: &Path) -> Result<()> {
+    let state = if live::is_mounted(source.path())? {
+        Records::of(source).state()?
+    } else {
+        None
+    };
+    let asked_for = Path::new(START_REQUEST).exists();
+    match may_start(by_itself(&live::read(cmdline)?), asked_for, state.as_ref()) {
+        Decision::Start(_) => Ok(()),
+        Decision::Wait(why) => Err(precondition(why)),
     }
-    bail!("{}=0: not before someone types: upgrade", karg::AUTOSTART)
 }
 
-fn starts_by_itself(line: &str) -> bool {
-    Cmdline::parse(line).last(karg::AUTOSTART) != Some("0")
-}
-
+/// Starts the upgrade's service, unless it runs already, and shows what it says until it ends.
 pub(crate) fn start_and_follow(source: &SysRoot) -> Result<()> {
+    // What cannot be read now would stop the service before it says anything.
+    let before = Records::of(source).state()?;
     if is_active()? {
         println!("The upgrade is running already.");
     } else {
@@ -48,36 +57,106 @@ pub(crate) fn start_and_follow(source: &SysRoot) -> Result<()> {
     while is_active()? {
         std::thread::sleep(POLL);
     }
-    // Its last lines.
+    // journalctl follows the journal at some distance: it may still have to show what the service said last.
     std::thread::sleep(POLL);
     view.kill()?;
     view.wait()?;
-    match Records::of(source).state()? {
-        Some(state) if state.state == Phase::Succeeded => Ok(()),
-        Some(state) => bail!("the upgrade is {}: {}", state.state, state.message),
-        None => bail!("the upgrade did not start; see: journalctl -u {UPGRADE_UNIT}"),
-    }
+    let after = Records::of(source).state()?;
+    outcome(before.as_ref(), after.as_ref()).map_or(Ok(()), |fault| Err(anyhow!(fault)))
 }
 
 fn is_active() -> Result<bool> {
     let (_, state, _) = Cmd::new("systemctl").args(["is-active", UPGRADE_UNIT]).output()?;
-    Ok(matches!(state.trim(), "active" | "activating"))
+    Ok(is_running(&state))
+}
+
+/// Whether a unit in this state, as `systemctl is-active` prints it, has something that runs.
+fn is_running(state: &str) -> bool {
+    matches!(state.trim(), "active" | "activating")
+}
+
+/// What there is to say once the service has ended, unless the upgrade has succeeded; from the states before and after.
+fn outcome(before: Option<&State>, after: Option<&State>) -> Option<String> {
+    let see = format!("see: journalctl -u {UPGRADE_UNIT}");
+    match after {
+        Some(state) if state.state == Phase::Succeeded => None,
+        Some(state) if before == after => Some(format!(
+            "the service ended and recorded nothing, it stays {}: {}; {see}",
+            state.state, state.message
+        )),
+        Some(state) => Some(format!("the upgrade is {}: {}", state.state, state.message)),
+        None => Some(format!("the upgrade did not start; {see}")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use livemode_common::contract::SCHEMA;
 
     #[test]
-    fn the_last_word_on_the_boot_line_counts() {
-        for (line, starts) in [
-            ("quiet", true),
-            ("upgrade.autostart=1", true),
-            ("upgrade.autostart=0", false),
-            ("upgrade.autostart=0 quiet upgrade.autostart=1", true),
-            ("upgrade.autostart=1 upgrade.autostart=0", false),
+    fn what_the_boot_line_holds_back_is_not_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let cmdline = dir.path().join("cmdline");
+        let source = SysRoot::new(dir.path());
+        std::fs::write(&cmdline, "upgrade.autostart=0\n").unwrap();
+        let fault = wanted(&source, &cmdline).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "upgrade.autostart=0: not before someone types: upgrade"
+        );
+        std::fs::write(&cmdline, "upgrade.autostart=1\n").unwrap();
+        wanted(&source, &cmdline).unwrap();
+    }
+
+    #[test]
+    fn a_unit_that_starts_runs_already() {
+        for (state, runs) in [
+            ("active\n", true),
+            ("activating\n", true),
+            ("inactive\n", false),
+            ("failed\n", false),
+            ("deactivating\n", false),
+            ("", false),
         ] {
-            assert_eq!(starts_by_itself(line), starts, "{line}");
+            assert_eq!(is_running(state), runs, "{state}");
+        }
+    }
+
+    #[test]
+    fn an_old_failure_is_not_told_as_a_new_one() {
+        let state = |state, attempt, message: &str| State {
+            schema: SCHEMA,
+            state,
+            time: 0,
+            attempt,
+            message: message.into(),
+            exit_code: None,
+        };
+        let failed = state(Phase::Failed, 1, "leapp ended with 7");
+        let again = state(Phase::Failed, 2, "leapp ended with 7");
+        let cut = state(Phase::Upgrading, 2, "step 1 of 2");
+        let done = state(Phase::Succeeded, 2, "leapp has finished");
+        for (before, after, fault) in [
+            (Some(&failed), Some(&done), None),
+            (Some(&done), Some(&done), None),
+            (Some(&failed), Some(&again), Some("the upgrade is failed: leapp ended with 7")),
+            (
+                Some(&failed),
+                Some(&failed),
+                Some(
+                    "the service ended and recorded nothing, it stays failed: leapp ended with 7; see: journalctl -u \
+                     livemode-upgrade.service",
+                ),
+            ),
+            (Some(&failed), Some(&cut), Some("the upgrade is upgrading: step 1 of 2")),
+            (
+                None,
+                None,
+                Some("the upgrade did not start; see: journalctl -u livemode-upgrade.service"),
+            ),
+        ] {
+            assert_eq!(outcome(before, after).as_deref(), fault, "{before:?} {after:?}");
         }
     }
 }

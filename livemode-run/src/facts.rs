@@ -6,53 +6,87 @@ use anyhow::{Context, Result};
 use livemode_common::cmdline::Cmdline;
 use livemode_common::container::ContainerDir;
 use livemode_common::contract::{karg, BOOT_RECORD, MANIFEST, MANIFEST_FILE, RUN_DEVICE};
+use livemode_common::fstab;
+use livemode_common::mountinfo::Mount;
 use livemode_common::records::{BootRecord, Manifest, Records};
 use livemode_common::sysroot::SysRoot;
-use livemode_common::{fstab, mountinfo};
+
+use crate::live;
+
+/// How the upgrade is to be traced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tracing {
+    /// Nobody has asked for a trace.
+    Off,
+    /// Into this file, as this machine sees it.
+    Into(PathBuf),
+    /// One was asked for and cannot be kept, because of this.
+    Impossible(String),
+}
 
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The file for the trace, on this machine.
-    pub(crate) trace: Option<PathBuf>,
+    /// What the boot line says about a trace.
+    pub(crate) tracing: Tracing,
+    /// What was built on the source system.
     pub(crate) manifest: Option<Manifest>,
     /// SHA-256 of the image that was booted; absent when it was not checked.
     pub(crate) booted_sha256: Option<String>,
     /// Mount points that the source requires and that are not there.
     pub(crate) not_mounted: Vec<PathBuf>,
-    /// Whether the source is another system than the one whose records lie beside the image: a copy of its disk.
-    pub(crate) is_a_copy: bool,
 }
 
 impl Facts {
     pub(crate) fn gather(source: &SysRoot, cmdline: &Path) -> Result<Self> {
-        let read = |path: &Path| {
-            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
-        };
-        let line = Cmdline::parse(&read(cmdline)?);
-        let boot = match std::fs::read(BOOT_RECORD) {
-            Ok(text) => Some(serde_json::from_slice::<BootRecord>(&text).context("reading the boot record")?),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => return Err(e).with_context(|| format!("reading {BOOT_RECORD}")),
-        };
-        let records = line
-            .last(karg::STATE_DIR)
-            .map(|dir| Path::new(RUN_DEVICE).join(dir.trim_start_matches('/')));
+        let line = Cmdline::parse(&live::read(cmdline)?);
         Ok(Self {
-            is_a_copy: records
-                .is_some_and(|records| !is_same_file(&records.join(MANIFEST_FILE), &source.at(MANIFEST))),
-            trace: line
-                .last(karg::STRACE)
-                .filter(|path| !path.is_empty())
-                .map(|path| ContainerDir::new(source.path()).resolve(path))
-                .transpose()?,
+            tracing: tracing(&line, source),
             manifest: Records::of(source).manifest()?,
-            booted_sha256: boot.and_then(|b| b.sha256),
-            not_mounted: not_mounted(
-                &read(Path::new("/etc/fstab"))?,
-                &read(Path::new("/proc/self/mountinfo"))?,
-            )?,
+            booted_sha256: BootRecord::load(Path::new(BOOT_RECORD))?.and_then(|boot| boot.sha256),
+            not_mounted: not_mounted(&live::read(Path::new("/etc/fstab"))?, &live::mounts()?)?,
         })
     }
+}
+
+/// Why nothing may be written below `source`, if anything speaks against it: it is not mounted, or it is another system
+/// than the one whose records lie beside the image.
+pub(crate) fn wrong_source(source: &SysRoot, cmdline: &Path) -> Result<Option<String>> {
+    let at = source.path().display();
+    if !live::is_mounted(source.path())? {
+        let fault = live::not_mounted(source.path());
+        return Ok(Some(format!(
+            "{fault}; see 'systemctl --failed', mount it, then type: upgrade"
+        )));
+    }
+    let line = Cmdline::parse(&live::read(cmdline)?);
+    let is_a_copy = line.last(karg::STATE_DIR).is_some_and(|records| {
+        is_a_copy(
+            source,
+            &Path::new(RUN_DEVICE).join(records.trim_start_matches('/')),
+        )
+    });
+    Ok(is_a_copy.then(|| {
+        format!(
+            "the system at {at} is a copy of the one that the image lies on: two disks have its UUID; detach the copy, \
+             reboot, and start the upgrade again"
+        )
+    }))
+}
+
+/// What the boot line says about a trace. A path that cannot be followed costs the trace, not the upgrade.
+fn tracing(line: &Cmdline, source: &SysRoot) -> Tracing {
+    let Some(path) = line.last(karg::STRACE).filter(|path| !path.is_empty()) else {
+        return Tracing::Off;
+    };
+    match ContainerDir::new(source.path()).resolve(path) {
+        Ok(path) => Tracing::Into(path),
+        Err(error) => Tracing::Impossible(format!("{error:#}")),
+    }
+}
+
+/// Whether the source system's records are others than those in the directory `records`, which lies beside the image.
+fn is_a_copy(source: &SysRoot, records: &Path) -> bool {
+    !is_same_file(&records.join(MANIFEST_FILE), &source.at(MANIFEST))
 }
 
 /// Whether both are there and one file: on one file system that is mounted twice.
@@ -60,15 +94,14 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
     match (identity(one), identity(other)) {
         (Ok(one), Ok(other)) => one == other,
-        // Nothing to tell them apart by: an image that was fetched, a source without records.
+        // One of them is not there, where the image was fetched or the source has no records: nothing says that they differ.
         _ => true,
     }
 }
 
 /// What the live fstab marks as required (`x-livemode.required`) and the mount table does not have.
-fn not_mounted(fstab: &str, mounts: &str) -> Result<Vec<PathBuf>> {
+fn not_mounted(fstab: &str, mounts: &[Mount]) -> Result<Vec<PathBuf>> {
     let entries = fstab::parse(fstab).context("reading /etc/fstab")?;
-    let mounts = mountinfo::parse(mounts);
     let required = entries
         .iter()
         .filter(|e| e.has("x-livemode.required"))
@@ -81,6 +114,7 @@ fn not_mounted(fstab: &str, mounts: &str) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use livemode_common::mountinfo;
 
     #[test]
     fn a_copy_of_the_records_is_not_the_records() {
@@ -103,8 +137,57 @@ UUID=c /run/upgrade/backup ext4 nofail 0 0
 ";
         let mounts = "90 1 254:1 / /run/upgrade rw shared:1 - ext4 /dev/vda1 rw\n";
         assert_eq!(
-            not_mounted(fstab, mounts).unwrap(),
+            not_mounted(fstab, &mountinfo::parse(mounts)).unwrap(),
             [PathBuf::from("/run/upgrade/boot")]
+        );
+    }
+
+    #[test]
+    fn the_last_word_about_a_trace_counts_and_its_path_is_the_source_s() {
+        let dir = tempfile::tempdir().unwrap();
+        let link =
+            |target: &str, name: &str| std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
+        link("/data", "log");
+        link("circle", "circle");
+        let source = SysRoot::new(dir.path());
+        let of = |line: &str| tracing(&Cmdline::parse(line), &source);
+        assert_eq!(of("quiet"), Tracing::Off);
+        assert_eq!(of("upgrade.strace=/a upgrade.strace="), Tracing::Off);
+        assert_eq!(
+            of("upgrade.strace=/log/x"),
+            Tracing::Into(dir.path().join("data/x"))
+        );
+        assert!(matches!(of("upgrade.strace=/circle/x"), Tracing::Impossible(_)));
+    }
+
+    #[test]
+    fn a_copy_of_the_source_is_not_the_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = |disk: &str| dir.path().join(disk).join("var/lib/leapp/livemode");
+        for disk in ["disk", "copy"] {
+            std::fs::create_dir_all(records(disk)).unwrap();
+            std::fs::write(records(disk).join(MANIFEST_FILE), "{}").unwrap();
+        }
+        let source = SysRoot::new(dir.path().join("disk"));
+        assert!(!is_a_copy(&source, &records("disk")));
+        assert!(is_a_copy(&source, &records("copy")));
+        assert!(!is_a_copy(&source, &records("gone")));
+    }
+
+    #[test]
+    fn a_source_that_is_not_mounted_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let why = wrong_source(&SysRoot::new(dir.path()), Path::new("/proc/cmdline")).unwrap();
+        assert_eq!(
+            why,
+            Some(format!(
+                "the source system is not mounted at {}; see 'systemctl --failed', mount it, then type: upgrade",
+                dir.path().display()
+            ))
+        );
+        assert_eq!(
+            wrong_source(&SysRoot::new("/proc"), Path::new("/proc/cmdline")).unwrap(),
+            None
         );
     }
 }

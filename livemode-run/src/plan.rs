@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use livemode_common::cmd::Cmd;
 use livemode_common::sysroot::SysRoot;
 
-use crate::facts::Facts;
+use crate::facts::Tracing;
 use crate::trace;
 
 /// The file that stands in for /proc/cmdline: kernel-core's scriptlets write boot entries from it.
@@ -14,26 +14,26 @@ const CALLS: [&str; 2] = [
     "/usr/bin/leapp upgrade --resume",
     "/usr/bin/python3 -B /root/tmp_leapp_py3/leapp3 upgrade --resume",
 ];
-/// Where it lies in the upgrade's container. systemd-nspawn looks for the source of a mount below /proc inside the
+/// Where that file lies in the upgrade's container. systemd-nspawn looks for the source of a mount below /proc inside the
 /// container (seen with 252), so it takes two steps to cover /proc/cmdline.
 const CMDLINE_INSIDE: &str = "/run/livemode-cmdline";
 /// A source system with a mount that fails now may still be upgraded; leapp decides.
 const MOUNT_ALL: &str = "mount -a || echo \"livemode: mount -a ended with $?; going on\" >&2";
-
+/// From here on the upgrade sees the source system's kernel arguments.
 const COVER: &str = "mount --bind /run/livemode-cmdline /proc/cmdline";
 
 #[derive(Debug)]
 pub(crate) struct UpgradePlan {
-    /// To be run in this order, the next only after success.
-    pub(crate) commands: Vec<Cmd>,
+    /// What runs leapp, without a trace: in this order, the next only after success.
+    pub(crate) steps: Vec<Cmd>,
     /// The file of the trace, on this machine.
     pub(crate) trace: Option<PathBuf>,
 }
 
 impl UpgradePlan {
-    pub(crate) fn new(source: &SysRoot, facts: &Facts) -> Self {
-        let commands = CALLS.iter().map(|call| {
-            let shell = Cmd::new("systemd-nspawn")
+    pub(crate) fn new(source: &SysRoot, tracing: &Tracing) -> Self {
+        let steps = CALLS.iter().map(|call| {
+            let container = Cmd::new("systemd-nspawn")
                 .arg(format!("--directory={}", source.path().display()))
                 .args([
                     "--capability=all",
@@ -51,24 +51,38 @@ impl UpgradePlan {
                     "-c",
                     &format!("{COVER} && {{ {MOUNT_ALL}; }} && exec {call}"),
                 ]);
-            let command = match &facts.trace {
-                Some(_) => Cmd::new("strace")
-                    .args(["-f", "-tt", "-T", "-y", "-s", "256", "-o", trace::FIFO])
-                    .args(shell.words()),
-                None => shell,
-            };
-            // Scriptlets use system calls that nspawn's filter refuses.
-            command.env("SYSTEMD_SECCOMP", "0")
+            with_all_calls(container)
         });
         Self {
-            commands: commands.collect(),
-            trace: facts.trace.clone(),
+            steps: steps.collect(),
+            trace: match tracing {
+                Tracing::Into(path) => Some(path.clone()),
+                Tracing::Off | Tracing::Impossible(_) => None,
+            },
         }
     }
 
-    pub(crate) fn words(&self) -> Vec<Vec<String>> {
-        self.commands.iter().map(Cmd::words).collect()
+    /// The commands as they run when all goes well: under strace where there is a trace.
+    pub(crate) fn commands(&self) -> Vec<Cmd> {
+        let command = |step: &Cmd| match self.trace {
+            Some(_) => under_strace(step),
+            None => step.clone(),
+        };
+        self.steps.iter().map(command).collect()
     }
+}
+
+/// The command with strace around it, which writes to [`trace::FIFO`] and follows children.
+pub(crate) fn under_strace(step: &Cmd) -> Cmd {
+    let strace = Cmd::new("strace")
+        .args(["-f", "-tt", "-T", "-y", "-s", "256", "-o", trace::FIFO])
+        .args(step.words());
+    with_all_calls(strace)
+}
+
+/// Scriptlets use system calls that systemd-nspawn's filter refuses.
+fn with_all_calls(command: Cmd) -> Cmd {
+    command.env("SYSTEMD_SECCOMP", "0")
 }
 
 #[cfg(test)]
@@ -77,15 +91,9 @@ mod tests {
 
     #[test]
     fn strace_stands_around_the_whole_of_it() {
-        let facts = Facts {
-            trace: Some("/run/upgrade/var/log/leapp.strace".into()),
-            manifest: None,
-            booted_sha256: None,
-            not_mounted: Vec::new(),
-            is_a_copy: false,
-        };
-        let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &facts);
-        let words = plan.words();
+        let trace = Tracing::Into("/run/upgrade/var/log/leapp.strace".into());
+        let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &trace);
+        let words: Vec<_> = plan.commands().iter().map(Cmd::words).collect();
         assert_eq!(words.len(), 2);
         assert_eq!(
             words[0][..9],
@@ -106,5 +114,16 @@ mod tests {
             .last()
             .unwrap()
             .ends_with("exec /usr/bin/python3 -B /root/tmp_leapp_py3/leapp3 upgrade --resume"));
+    }
+
+    #[test]
+    fn without_a_trace_the_steps_run_as_they_are() {
+        for tracing in [Tracing::Off, Tracing::Impossible("a circle".into())] {
+            let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &tracing);
+            assert_eq!(plan.trace, None);
+            let words: Vec<_> = plan.commands().iter().map(Cmd::words).collect();
+            assert_eq!(words[0][..2], ["systemd-nspawn", "--directory=/run/upgrade"]);
+            assert_eq!(words, plan.steps.iter().map(Cmd::words).collect::<Vec<_>>());
+        }
     }
 }

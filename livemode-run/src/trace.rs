@@ -10,12 +10,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context, Result};
-use livemode_common::cmd::find_program;
+use livemode_common::cmd::{find_program, Cmd};
 use livemode_common::fsio;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
+
+use crate::output::to_journal;
 
 /// Where strace writes to.
 pub(crate) const FIFO: &str = "/run/livemode/trace";
@@ -28,11 +30,13 @@ const SYNC_EVERY_MS: u16 = 1000;
 const SYNC_EVERY: Duration = Duration::from_millis(SYNC_EVERY_MS as u64);
 const CHUNK: usize = 1 << 16;
 
-/// An error when no trace can be kept in the file at `path`; its directories are made.
+/// An error when no trace can be kept in the file at `path`; its directories are made. strace is tried first: where it may
+/// not trace, what it is to start would not run.
 pub(crate) fn prepare(path: &Path) -> Result<()> {
     if find_program(Path::new("/"), "strace").is_none() {
         bail!("strace is not in the live system");
     }
+    Cmd::new("strace").args(["-f", "-o", "/dev/null", "true"]).run()?;
     make(path).map(drop)
 }
 
@@ -45,9 +49,11 @@ fn make(path: &Path) -> Result<File> {
 
 /// A trace that is being kept.
 pub(crate) struct Trace {
-    /// As long as it is open the keeper waits for more.
+    /// Our own writing end of the FIFO. While it is open the thread that reads does not see the FIFO's end, even before
+    /// strace has opened it.
     writer: File,
-    keeper: JoinHandle<Result<Option<String>>>,
+    /// Reads the FIFO and writes the file; gives why the trace is not complete, if it is not.
+    copying: JoinHandle<Result<Option<String>>>,
 }
 
 impl Trace {
@@ -62,7 +68,8 @@ impl Trace {
         }
         nix::unistd::mkfifo(FIFO, Mode::S_IRUSR | Mode::S_IWUSR).with_context(|| format!("making {FIFO}"))?;
         let context = || format!("opening {FIFO}");
-        // The reader first, without waiting for a writer; then it has one, and reads wait again.
+        // Opening a FIFO waits for its other end (fifo(7)): so we open the reading end without waiting, then the writing
+        // end, and from then on reads wait for bytes.
         let mut options = OpenOptions::new();
         let reader = options
             .read(true)
@@ -71,25 +78,31 @@ impl Trace {
             .with_context(context)?;
         let writer = OpenOptions::new().write(true).open(FIFO).with_context(context)?;
         nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).with_context(context)?;
-        let keeper = std::thread::spawn(move || sink.keep(reader));
-        Ok(Self { writer, keeper })
+        let copying = std::thread::Builder::new()
+            .spawn(move || sink.copy(reader))
+            .context("starting a thread for the trace")?;
+        Ok(Self { writer, copying })
     }
 
     /// Once strace has ended: what of the trace is not on the disk, and why, if anything is missing.
     pub(crate) fn end(self) -> Result<Option<String>> {
         drop(self.writer);
-        self.keeper
+        self.copying
             .join()
-            .map_err(|_| anyhow!("keeping the trace: the keeper panicked"))?
+            .map_err(|_| anyhow!("the thread that copies the trace panicked"))?
     }
 }
 
-/// The file, until the disk runs short.
+/// The file of the trace: it takes what comes until the disk runs short.
 struct Sink {
     file: File,
+    /// What has to stay free on the disk.
     reserve_bytes: u64,
+    /// How much has come since the last look at the free space.
     unlooked_bytes: u64,
+    /// When the file was synced last.
     synced: Instant,
+    /// Whether something was written since then.
     unsynced: bool,
     /// Why nothing more is kept.
     ended: Option<String>,
@@ -100,7 +113,7 @@ impl Sink {
         Self {
             file,
             reserve_bytes,
-            // The first look comes with the first line.
+            // So that the free space is looked at when the first line comes.
             unlooked_bytes: LOOK_EVERY_BYTES,
             synced: Instant::now(),
             unsynced: false,
@@ -108,10 +121,10 @@ impl Sink {
         }
     }
 
-    fn keep(&mut self, mut reader: impl Read + AsFd) -> Result<Option<String>> {
+    fn copy(&mut self, mut reader: impl Read + AsFd) -> Result<Option<String>> {
         let mut chunk = vec![0; CHUNK];
         loop {
-            // Lines that nothing follows are synced too.
+            // Lines after which nothing comes for a while have to reach the disk too.
             let mut waiting = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
             if matches!(
                 nix::poll::poll(&mut waiting, PollTimeout::from(SYNC_EVERY_MS)),
@@ -133,7 +146,7 @@ impl Sink {
 
     fn sync(&mut self) {
         if std::mem::take(&mut self.unsynced) {
-            // One that fails is not worth the upgrade; a full disk is told by the write.
+            // An error here must not end the upgrade, and a disk that is full shows in the next write.
             let _ = self.file.sync_data();
         }
         self.synced = Instant::now();
@@ -163,7 +176,7 @@ impl Sink {
 
     fn stop(&mut self, why: String) {
         let _ = writeln!(self.file, "\nlivemode: the trace ends here: {why}");
-        println!("livemode: the trace ends here: {why}; the upgrade goes on");
+        to_journal(format!("livemode: the trace ends here: {why}; the upgrade goes on\n").as_bytes());
         self.ended = Some(why);
     }
 }
@@ -179,7 +192,7 @@ mod tests {
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(b"execve(...) = 0\n").unwrap();
         drop(writer);
-        let ended = Sink::new(file, reserve_bytes).keep(reader).unwrap();
+        let ended = Sink::new(file, reserve_bytes).copy(reader).unwrap();
         (ended, fs::read_to_string(path).unwrap())
     }
 

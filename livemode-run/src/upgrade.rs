@@ -1,126 +1,110 @@
 //! Runs the upgrade: each state is on the source's disk before the step it describes.
-use std::fs;
-use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::ExitStatus;
 
-use anyhow::{Context, Result};
-use livemode_common::contract::{BOOT_RECORD, LEAPP_LOG};
+use anyhow::Result;
+use livemode_common::cmd::Cmd;
+use livemode_common::contract::BOOT_RECORD;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
-use livemode_common::records::{Manifest, Phase, Records};
+use livemode_common::records::{Manifest, Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 
-use crate::facts::Facts;
-use crate::finish;
-use crate::plan::{UpgradePlan, SOURCE_CMDLINE};
+use crate::facts::{self, Facts, Tracing};
+use crate::finish::{self, Attempt, Fault};
+use crate::output::Output;
+use crate::plan::{under_strace, UpgradePlan, SOURCE_CMDLINE};
 use crate::trace::{self, Trace};
 
-/// Says something to the journal (and so to the consoles) and to leapp's log.
-pub(crate) struct Output(fs::File);
-
-impl Output {
-    fn open(source: &SysRoot) -> Result<Self> {
-        let path = source.at(LEAPP_LOG);
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        }
-        fsio::append(&path, 0o600).map(Self)
-    }
-
-    pub(crate) fn line(&mut self, text: &str) {
-        self.bytes(format!("livemode: {text}\n").as_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        // A full disk or a journal that is being restarted must not end an upgrade that runs.
-        let mut stdout = std::io::stdout();
-        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
-        let _ = self.0.write_all(bytes);
-    }
-}
-
 pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
-    let journal = Records::of(source);
-    let mut facts = Facts::gather(source, cmdline)?;
-    if facts.not_mounted.iter().any(|target| target == source.path()) {
-        return Err(precondition(format!(
-            "the source system is not mounted at {}; see 'systemctl --failed', mount it, then type: upgrade",
-            source.path().display()
-        )));
+    if let Some(why) = facts::wrong_source(source, cmdline)? {
+        return Err(precondition(why));
     }
-    if facts.is_a_copy {
-        return Err(precondition(format!(
-            "the system at {} is a copy of the one that the image lies on: two disks have its UUID; detach the copy, reboot, \
-             and start the upgrade again",
-            source.path().display()
-        )));
-    }
-    let mut output = Output::open(source)?;
-    let attempt = match journal.state()? {
-        Some(state) if state.state == Phase::Succeeded => {
-            output.line("the upgrade has succeeded already; it does not run again");
-            return finish::success(source, &mut output);
-        }
-        Some(state) => state.attempt + 1,
-        None => 1,
+    let mut output = Output::new(source);
+    let last = Records::of(source).state().inspect_err(|error| {
+        output.line(&format!("the upgrade does not start: {error:#}"));
+    })?;
+    let Some(number) = next_attempt(last.as_ref()) else {
+        output.line("the upgrade has succeeded already; it does not run again");
+        return finish::leave(source, &mut output);
     };
-    let source_arguments = match ready(&facts) {
-        Ok(manifest) => format!("{}\n", manifest.source_arguments),
-        Err(fault) => return finish::failure(source, &journal, attempt, &fault, None, &mut output),
-    };
-    if let Some(Err(error)) = facts.trace.as_deref().map(trace::prepare) {
-        output.line(&format!(
-            "no trace can be kept: {error:#}; the upgrade goes on without one"
-        ));
-        facts.trace = None;
+    let attempt = Attempt { source, number };
+    match steps(&attempt, cmdline, &mut output) {
+        Ok(()) => finish::success(&attempt, &mut output),
+        Err(fault) => Err(finish::failure(&attempt, &fault, &mut output)),
     }
-    let plan = UpgradePlan::new(source, &facts);
-    fsio::atomic_write(Path::new(SOURCE_CMDLINE), source_arguments.as_bytes(), 0o444)?;
-    for (number, command) in plan.commands.iter().enumerate() {
-        let step = format!("step {} of {}", number + 1, plan.commands.len());
-        journal.record(Phase::Upgrading, attempt, &step, None)?;
-        output.line(&format!("attempt {attempt}, {step}: {command}"));
-        let run = traced(plan.trace.as_deref(), &mut output, |output| {
-            command.stream(|bytes| output.bytes(bytes))
-        });
-        let status = match run {
-            Ok(status) => status,
-            Err(error) => {
-                return finish::failure(
-                    source,
-                    &journal,
-                    attempt,
-                    &format!("{step}: {error:#}"),
-                    None,
-                    &mut output,
-                )
-            }
-        };
-        if !status.success() {
-            let code = status.code().or_else(|| status.signal().map(|s| 128 + s));
-            let fault = format!("{step}: leapp ended with {status}");
-            return finish::failure(source, &journal, attempt, &fault, code, &mut output);
-        }
-    }
-    journal.record(
-        Phase::Succeeded,
-        attempt,
-        "leapp has finished; the next boot is the upgraded system",
-        Some(0),
-    )?;
-    output.line("the upgrade succeeded");
-    finish::success(source, &mut output)
 }
 
-/// Runs the command with its trace kept. What is wrong with the trace is told, and stops nothing.
-fn traced<T>(
-    path: Option<&Path>,
-    output: &mut Output,
-    run: impl FnOnce(&mut Output) -> Result<T>,
-) -> Result<T> {
-    let trace = path.map(Trace::start).transpose().context("keeping the trace")?;
-    let result = run(output);
+/// The number of the attempt that comes after this state; `None` when the upgrade has succeeded.
+fn next_attempt(last: Option<&State>) -> Option<u32> {
+    match last {
+        Some(state) if state.state == Phase::Succeeded => None,
+        Some(state) => Some(state.attempt + 1),
+        None => Some(1),
+    }
+}
+
+/// One step after the other, until one fails.
+fn steps(attempt: &Attempt, cmdline: &Path, output: &mut Output) -> Result<(), Fault> {
+    output.open()?;
+    let mut facts = Facts::gather(attempt.source, cmdline)?;
+    let source_arguments = ready(&facts)?.source_arguments.clone();
+    if let Tracing::Into(path) = &facts.tracing {
+        if let Err(error) = trace::prepare(path) {
+            facts.tracing = Tracing::Impossible(format!("{error:#}"));
+        }
+    }
+    if let Tracing::Impossible(why) = &facts.tracing {
+        output.line(&format!(
+            "no trace can be kept: {why}; the upgrade goes on without one"
+        ));
+    }
+    let plan = UpgradePlan::new(attempt.source, &facts.tracing);
+    fsio::atomic_write(
+        Path::new(SOURCE_CMDLINE),
+        format!("{source_arguments}\n").as_bytes(),
+        0o444,
+    )?;
+    for (number, command) in plan.steps.iter().enumerate() {
+        let step = format!("step {} of {}", number + 1, plan.steps.len());
+        Records::of(attempt.source).record(Phase::Upgrading, attempt.number, &step, None)?;
+        let title = format!("attempt {}, {step}", attempt.number);
+        let status = traced(command, plan.trace.as_deref(), &title, output)
+            .map_err(|error| Fault::from(error.context(step.clone())))?;
+        if let Some(fault) = verdict(&step, status) {
+            return Err(fault);
+        }
+    }
+    Ok(())
+}
+
+/// Why the step has failed, if it has.
+fn verdict(step: &str, status: ExitStatus) -> Option<Fault> {
+    (!status.success()).then(|| Fault {
+        message: format!("{step}: leapp ended with {status}"),
+        exit_code: status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal)),
+    })
+}
+
+/// Runs the command, with a trace if one is asked for and can be kept. What is wrong with the trace is told, and stops
+/// nothing.
+fn traced(command: &Cmd, path: Option<&Path>, title: &str, output: &mut Output) -> Result<ExitStatus> {
+    let started = path.map(Trace::start).transpose();
+    let trace = started.unwrap_or_else(|error| {
+        output.line(&format!(
+            "no trace is kept of this step: {error:#}; the upgrade goes on"
+        ));
+        None
+    });
+    let command = match &trace {
+        Some(_) => under_strace(command),
+        None => command.clone(),
+    };
+    output.line(&format!("{title}: {command}"));
+    let result = command.stream(|bytes| output.bytes(bytes));
     match trace.map(Trace::end) {
         Some(Ok(Some(why))) => output.line(&format!("the trace is not complete: {why}")),
         Some(Err(error)) => output.line(&format!("the trace is not complete: {error:#}")),
@@ -130,17 +114,21 @@ fn traced<T>(
 }
 
 /// What was built, unless something of it does not fit what was booted.
-fn ready(facts: &Facts) -> Result<&Manifest, String> {
+fn ready(facts: &Facts) -> Result<&Manifest, Fault> {
+    let fault = |message: String| Fault {
+        message,
+        exit_code: None,
+    };
     let Some(manifest) = &facts.manifest else {
-        return Err(
+        return Err(fault(
             "the source system has no manifest: nothing is prepared there; run livemode-prep build".into(),
-        );
+        ));
     };
     match &facts.booted_sha256 {
         Some(sha256) if *sha256 != manifest.image.sha256 => {
-            return Err(format!(
+            return Err(fault(format!(
                 "{BOOT_RECORD} and the manifest name different images: this boot entry is of another build"
-            ))
+            )))
         }
         _ => {}
     }
@@ -152,8 +140,148 @@ fn ready(facts: &Facts) -> Result<&Manifest, String> {
         .iter()
         .map(|t| t.display().to_string())
         .collect();
-    Err(format!(
+    Err(fault(format!(
         "not mounted, though the source system requires it: {}",
         targets.join(", ")
-    ))
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use livemode_common::config::Config;
+    use livemode_common::contract::SCHEMA;
+    use livemode_common::records::{Artifact, BootEntry};
+
+    #[test]
+    fn attempts_are_counted_until_one_has_succeeded() {
+        let state = |state, attempt| State {
+            schema: SCHEMA,
+            state,
+            time: 0,
+            attempt,
+            message: String::new(),
+            exit_code: None,
+        };
+        for (last, next) in [
+            (None, Some(1)),
+            (Some(state(Phase::Booted, 0)), Some(1)),
+            (Some(state(Phase::Upgrading, 1)), Some(2)),
+            (Some(state(Phase::Failed, 2)), Some(3)),
+            (Some(state(Phase::Succeeded, 2)), None),
+        ] {
+            assert_eq!(next_attempt(last.as_ref()), next, "{last:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_fails_with_what_a_shell_would_give() {
+        // As wait(2) has it: the exit code in the second byte, a signal in the first.
+        let fault = |message: &str, code| {
+            Some(Fault {
+                message: message.into(),
+                exit_code: Some(code),
+            })
+        };
+        for (raw, expected) in [
+            (0, None),
+            (7 << 8, fault("step 1 of 2: leapp ended with exit status: 7", 7)),
+            (9, fault("step 1 of 2: leapp ended with signal: 9 (SIGKILL)", 137)),
+        ] {
+            assert_eq!(verdict("step 1 of 2", ExitStatus::from_raw(raw)), expected);
+        }
+    }
+
+    #[test]
+    fn without_its_source_nothing_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SysRoot::new(dir.path());
+        let cmdline = dir.path().join("cmdline");
+        std::fs::write(&cmdline, "root=livemode:UUID=x\n").unwrap();
+        assert!(run(&source, &cmdline)
+            .unwrap_err()
+            .is::<livemode_common::failure::Failure>());
+        let attempt = Attempt {
+            source: &source,
+            number: 1,
+        };
+        let fault = steps(&attempt, &cmdline, &mut Output::new(&source)).unwrap_err();
+        assert_eq!(fault.message, crate::live::not_mounted(source.path()));
+        assert!(!dir.path().join("var").exists());
+    }
+
+    #[test]
+    fn a_step_ends_as_its_command_does_whatever_becomes_of_its_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let mut output = Output::new(&SysRoot::new(dir.path()));
+        let command = Cmd::new("sh").args(["-c", "exit 3"]);
+        for trace in [None, Some(dir.path().join("file/trace"))] {
+            let status = traced(&command, trace.as_deref(), "attempt 1, step 1 of 2", &mut output).unwrap();
+            assert_eq!(status.code(), Some(3));
+        }
+        assert!(traced(&Cmd::new("/nowhere"), None, "attempt 1, step 1 of 2", &mut output).is_err());
+    }
+
+    fn manifest(sha256: &str) -> Manifest {
+        let artifact = |sha256: &str| Artifact {
+            path: "/x".into(),
+            size: 1,
+            sha256: sha256.into(),
+        };
+        Manifest {
+            schema: SCHEMA,
+            image: artifact(sha256),
+            kernel: artifact("k"),
+            hmac: None,
+            initramfs: artifact("i"),
+            kernel_version: "6.1".into(),
+            compressor: "zstd".into(),
+            boot: BootEntry {
+                loader: "none".into(),
+                arguments: String::new(),
+                former_default: None,
+            },
+            source_arguments: "root=UUID=x ro".into(),
+            config: Config::default(),
+            versions: std::collections::BTreeMap::new(),
+            created: 0,
+        }
+    }
+
+    #[test]
+    fn the_upgrade_begins_with_the_image_that_was_built_and_all_that_the_source_requires() {
+        let no_manifest =
+            "the source system has no manifest: nothing is prepared there; run livemode-prep build";
+        let other_image =
+            "/run/livemode/boot.json and the manifest name different images: this boot entry is of \
+                           another build";
+        let missing =
+            "not mounted, though the source system requires it: /run/upgrade/boot, /run/upgrade/var";
+        for (built, booted, not_mounted, fault) in [
+            (Some("a"), Some("a"), vec![], None),
+            // The check was off.
+            (Some("a"), None, vec![], None),
+            (None, Some("a"), vec![], Some(no_manifest)),
+            (Some("a"), Some("b"), vec![], Some(other_image)),
+            (
+                Some("a"),
+                Some("a"),
+                vec!["/run/upgrade/boot", "/run/upgrade/var"],
+                Some(missing),
+            ),
+        ] {
+            let facts = Facts {
+                tracing: Tracing::Off,
+                manifest: built.map(manifest),
+                booted_sha256: booted.map(str::to_owned),
+                not_mounted: not_mounted.into_iter().map(Into::into).collect(),
+            };
+            let said = ready(&facts).map_err(|fault| (fault.message, fault.exit_code));
+            match fault {
+                None => assert_eq!(said, Ok(&manifest("a"))),
+                Some(fault) => assert_eq!(said, Err((fault.into(), None))),
+            }
+        }
+    }
 }

@@ -1,0 +1,494 @@
+//! `livemode-run` under faults, without a machine: in a mount namespace that looks like the live system, with a small disk
+//! as the source system and scripts in place of systemd-nspawn, systemctl and journalctl.
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use livemode_common::cmd::Cmd;
+use livemode_tests::binaries::{binary, workspace};
+use tempfile::TempDir;
+
+const STATE: &str = "var/lib/leapp/livemode/state.json";
+const MANIFEST: &str = "var/lib/leapp/livemode/manifest.json";
+const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
+const JOURNAL_LOG: &str = "var/log/leapp/livemode-journal.log";
+const MARK: &str = "root/tmp_leapp_py3/.leapp_upgrade_failed";
+const FAILED: &str = "THE UPGRADE FAILED: step 1 of 2: leapp ended with exit status: 7";
+/// `until COMMAND`: waits for it with a limit. `fill`: leaves no byte free on the source's disk.
+const FUNCTIONS: &str = r#"
+until_ok() { n=0; while ! eval "$1"; do n=$((n+1)); [ $n -lt 600 ] || { echo "waited in vain: $1" >&2; exit 99; }; sleep 0.1; done; }
+fill() { dd if=/dev/zero of=/run/upgrade/filler bs=64k 2>/dev/null; dd if=/dev/zero of=/run/upgrade/rest bs=1k 2>/dev/null; sync; }
+line() { head -c 8192 /dev/zero | tr '\0' "$1"; echo; }
+"#;
+
+/// What is to be the live system: `dir/bin` stands first in PATH, `dir/source` is what the source's disk holds, and what it
+/// holds at the end is put into `dir/after`.
+struct Live {
+    dir: TempDir,
+    cmdline: &'static str,
+}
+
+impl Live {
+    /// One in which something is prepared, and leapp does as the script says.
+    fn new(leapp: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let live = Self {
+            dir,
+            cmdline: "root=livemode:UUID=x upgrade.autostart=1",
+        };
+        fs::create_dir(live.at("bin")).unwrap();
+        fs::create_dir(live.at("after")).unwrap();
+        live.program("systemd-nspawn", leapp);
+        live.program("systemctl", r#"echo "$*" >> "$DIR/systemctl""#);
+        live.source(MANIFEST, &manifest(1));
+        live.source(STATE, &state("booted", 0, "the live system is up", 1));
+        live
+    }
+
+    fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let path = self.at("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{FUNCTIONS}\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Puts a file on the source's disk.
+    fn source(&self, path: &str, content: &str) {
+        let path = self.at("source").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// What the source's disk holds afterwards.
+    fn after(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.at("after").join(path)).ok()
+    }
+
+    fn state(&self) -> String {
+        let state: serde_json::Value = serde_json::from_str(&self.after(STATE).unwrap()).unwrap();
+        format!("{} {}: {}", state["state"], state["attempt"], state["message"]).replace('"', "")
+    }
+
+    /// Runs the script in the live system; `$RUN` is the program.
+    fn run(&self, script: &str) -> Said {
+        fs::write(self.at("cmdline"), self.cmdline).unwrap();
+        let boot = r#"{"schema":1,"device":"/dev/vda1","image":"/i","size":1,"sha256":"aa","steps":[]}"#;
+        if !self.at("boot.json").exists() {
+            fs::write(self.at("boot.json"), boot).unwrap();
+        }
+        let script = format!(
+            r#"set -e
+            {FUNCTIONS}
+            mount -t tmpfs none /run
+            mkdir -p /run/livemode /run/upgrade
+            cp "$DIR/boot.json" /run/livemode/
+            truncate -s 16M "$DIR/disk"
+            mkfs.ext4 -q -m 0 "$DIR/disk"
+            attach() {{ mount -o loop "$DIR/disk" /run/upgrade; cp -a "$DIR/source/." /run/upgrade; }}
+            RUN="{} --cmdline $DIR/cmdline"
+            [ -n "$DETACHED" ] || attach
+            set +e
+            {script}
+            status=$?
+            rm -rf /run/upgrade/filler /run/upgrade/rest /run/upgrade/lost+found
+            cp -a /run/upgrade/. "$DIR/after"
+            umount /run/upgrade
+            exit $status"#,
+            binary("livemode-run").display()
+        );
+        let path = format!("{}:{}", self.at("bin").display(), std::env::var("PATH").unwrap());
+        let output = Cmd::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+            .env("DIR", self.dir.path())
+            .env("PATH", path)
+            .env("LIVEMODE_UNIT", "1")
+            .env("DETACHED", if script.contains("attach;") { "1" } else { "" })
+            .spawn(|command| {
+                command.stdin(Stdio::null());
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            })
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        Said::from(&output)
+    }
+}
+
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<&Output> for Said {
+    fn from(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
+
+/// That the texts stand in `text` in this order.
+#[track_caller]
+fn in_order(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let at = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("no {part:?} there, or not in order:\n{text}"));
+        rest = &rest[at + part.len()..];
+    }
+}
+
+fn state(state: &str, attempt: u32, message: &str, schema: u32) -> String {
+    serde_json::json!({
+        "schema": schema, "state": state, "time": 1, "attempt": attempt, "message": message, "exit_code": null
+    })
+    .to_string()
+}
+
+fn manifest(schema: u32) -> String {
+    let artifact = serde_json::json!({"path": "/i", "size": 1, "sha256": "aa"});
+    serde_json::json!({
+        "schema": schema, "image": artifact, "kernel": artifact, "hmac": null, "initramfs": artifact,
+        "kernel_version": "6.1", "compressor": "zstd", "boot": {"loader": "none", "arguments": ""},
+        "source_arguments": "root=UUID=x ro", "config": livemode_common::config::Config::default(),
+        "versions": {}, "created": 1
+    })
+    .to_string()
+}
+
+#[test]
+fn root_a_failure_is_said_though_it_cannot_be_recorded() {
+    let live = Live::new("echo an actor raised an error; rm -r /run/upgrade/var/lib/leapp/livemode; exit 7");
+    let said = live.run("$RUN upgrade");
+    let told = [
+        FAILED,
+        "recording the failure: opening",
+        "No such file or directory",
+    ];
+    in_order(&said.out, &told);
+    in_order(
+        &live.after(LEAPP_LOG).unwrap(),
+        &["an actor raised an error", FAILED, told[1]],
+    );
+    in_order(
+        &said.out,
+        &["the failure is not recorded", "tries again by itself"],
+    );
+    assert_eq!(
+        said.err,
+        "livemode-run: the upgrade failed: step 1 of 2: leapp ended with exit status: 7\n"
+    );
+    assert_eq!(said.code, Some(1));
+    // One record that cannot be left does not keep the other from being left.
+    assert_eq!(live.after(MARK).as_deref(), Some(""));
+}
+
+#[test]
+fn root_a_failure_is_said_though_the_disk_is_full() {
+    let live = Live::new("echo an actor raised an error; fill; line x; exit 7");
+    let said = live.run("$RUN upgrade");
+    let full = "No space left on device";
+    in_order(
+        &said.out,
+        &[
+            "leapp-upgrade.log of the source system is not complete: No space",
+            FAILED,
+            "recording the failure: ",
+            full,
+        ],
+    );
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.err.ends_with("leapp ended with exit status: 7\n"),
+        "{said:?}"
+    );
+    // What was last recorded stays, whole.
+    assert_eq!(live.state(), "upgrading 1: step 1 of 2");
+}
+
+#[test]
+fn root_a_log_that_cannot_be_opened_fails_the_upgrade_and_that_is_recorded() {
+    let live = Live::new("true");
+    live.source("var/log/leapp", "a file");
+    let said = live.run("$RUN upgrade");
+    in_order(
+        &said.out,
+        &["THE UPGRADE FAILED: creating /run/upgrade/var/log/leapp"],
+    );
+    assert!(
+        live.state().starts_with("failed 1: creating "),
+        "{}",
+        live.state()
+    );
+    assert_eq!(live.after(MARK).as_deref(), Some(""));
+}
+
+/// Of the system calls of one run those that make durable or name a file, in their order.
+fn calls(live: &Live) -> Vec<&'static str> {
+    let text = fs::read_to_string(live.at("calls")).unwrap();
+    let call = |line: &str| {
+        let is_state = line.contains("rename") && line.contains("/state.json\"");
+        match () {
+            () if is_state => Some("state"),
+            () if line.contains("sync()") => Some("sync"),
+            () if line.contains("syncfs(") => Some("syncfs"),
+            () if line.contains("systemd-nspawn") => Some("leapp"),
+            () => None,
+        }
+    };
+    text.lines()
+        .filter(|line| !line.contains("ENOENT"))
+        .filter_map(call)
+        .collect()
+}
+
+#[test]
+fn root_success_is_recorded_when_all_that_leapp_wrote_is_on_the_disk() {
+    let traced =
+        r#"strace -f -o "$DIR/calls" -e trace=execve,sync,syncfs,rename,renameat,renameat2 $RUN upgrade"#;
+    let expected = ["state", "leapp", "state", "leapp", "sync", "syncfs", "state"];
+    for (noreboot, rest) in [(false, &["sync"][..]), (true, &[])] {
+        let live = Live::new("echo ok > /run/upgrade/upgraded");
+        if noreboot {
+            live.source(".noreboot", "");
+        }
+        let said = live.run(traced);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert_eq!(calls(&live), [&expected[..], rest].concat(), "{said:?}");
+        assert_eq!(
+            live.state(),
+            "succeeded 1: leapp has finished; the next boot is the upgraded system"
+        );
+        let rebooted = fs::read_to_string(live.at("systemctl")).ok();
+        assert_eq!(rebooted.as_deref(), (!noreboot).then_some("--no-block reboot\n"));
+    }
+}
+
+#[test]
+fn root_the_journal_copy_goes_on_when_the_disk_has_room_again() {
+    let live = Live::new("true");
+    live.program(
+        "journalctl",
+        r#"log=/run/upgrade/var/log/leapp/livemode-journal.log
+        echo first; until_ok "grep -q first $log"
+        fill; line x; until_ok "grep -q 'is not complete: No space left' $DIR/said"
+        line y; rm /run/upgrade/filler /run/upgrade/rest; sync; echo last
+        until_ok "grep -q last $log""#,
+    );
+    live.source(STATE, &state("prepared", 0, "built", 1));
+    let said = live.run(r#"$RUN journal > "$DIR/said""#);
+    assert!(said.err.contains("journalctl --follow"), "{said:?}");
+    let log = live.after(JOURNAL_LOG).unwrap();
+    in_order(
+        &log,
+        &[
+            "first\n",
+            "livemode: ",
+            " bytes are missing here: No space left on device",
+            "last\n",
+        ],
+    );
+    let told = fs::read_to_string(live.at("said")).unwrap();
+    assert_eq!(told.matches("is not complete").count(), 1, "{told}");
+    assert_eq!(live.state(), "booted 0: the live system is up");
+}
+
+#[test]
+fn root_nothing_is_written_below_a_source_that_is_not_mounted() {
+    let live = Live::new("true");
+    live.program("journalctl", "echo first; exec sleep 60");
+    let said = live.run(
+        r#"$RUN upgrade; echo "upgrade ended with $?"
+        $RUN journal > "$DIR/said" & journal=$!
+        trap 'kill $journal' EXIT
+        until_ok 'grep -q "not mounted at /run/upgrade: the journal is in memory only" "$DIR/said"'
+        find /run/upgrade -mindepth 1
+        attach; until_ok 'grep -q first /run/upgrade/var/log/leapp/livemode-journal.log'
+        trap - EXIT; kill $journal"#,
+    );
+    assert_eq!(said.out, "upgrade ended with 4\n", "{said:?}");
+    assert!(
+        said.err.contains(
+            "livemode-run: the source system is not mounted at /run/upgrade; see 'systemctl --failed'"
+        ),
+        "{said:?}"
+    );
+    assert_eq!(live.state(), "booted 0: the live system is up");
+}
+
+#[test]
+fn root_trouble_with_the_trace_stops_no_upgrade() {
+    let trouble: [(&str, &str, &[&str]); 3] = [
+        (
+            "upgrade.strace=/var/log/trace",
+            "mkdir -p /run/livemode/trace/full",
+            &[
+                "no trace is kept of this step: removing the old FIFO",
+                "step 1 of 2: systemd-nspawn",
+            ],
+        ),
+        (
+            "upgrade.strace=/circle/trace",
+            "ln -s circle /run/upgrade/circle",
+            &["no trace can be kept: ", "step 1 of 2: systemd-nspawn"],
+        ),
+        // One that may not trace, as a hardened kernel has it.
+        (
+            "upgrade.strace=/var/log/trace",
+            r#"printf '#!/bin/sh\necho PTRACE_SEIZE: Operation not permitted >&2; exit 1' > "$DIR/bin/strace"; chmod +x "$DIR/bin/strace""#,
+            &[
+                "no trace can be kept: strace",
+                "PTRACE_SEIZE",
+                "step 1 of 2: systemd-nspawn",
+            ],
+        ),
+    ];
+    for (word, prepare, told) in trouble {
+        let mut live = Live::new("echo leapp runs");
+        live.cmdline = Box::leak(format!("root=livemode:UUID=x {word}").into_boxed_str());
+        let said = live.run(&format!("{prepare}; $RUN upgrade"));
+        in_order(&said.out, told);
+        in_order(&said.out, &["leapp runs", "leapp runs", "the upgrade succeeded"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(live.state().starts_with("succeeded 1"), "{}", live.state());
+    }
+}
+
+#[test]
+fn root_a_trace_leaves_room_for_the_upgrade() {
+    let mut live = Live::new("echo leapp runs");
+    live.cmdline = "root=livemode:UUID=x upgrade.strace=/var/log/trace";
+    let said = live.run("$RUN upgrade");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("step 1 of 2: strace -f"), "{said:?}");
+    // The stand-in runs; the disk is too small for a trace that leaves room for an upgrade.
+    assert!(
+        said.out
+            .contains("the trace is not complete: less than 512 MiB are free"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn root_after_a_failure_the_next_boot_waits_until_someone_asks() {
+    let held = "livemode-run: attempt 1 has failed: leapp ended with 7; the next one waits until someone types: upgrade\n";
+    for (phase, attempt, message, prepare, refused) in [
+        ("failed", 1, "leapp ended with 7", "", Some(held)),
+        (
+            "failed",
+            1,
+            "leapp ended with 7",
+            "touch /run/livemode/start; ",
+            None,
+        ),
+        (
+            "failed",
+            0,
+            "the image was refused in early boot: too short",
+            "",
+            None,
+        ),
+        ("upgrading", 1, "step 1 of 2", "", None),
+        ("booted", 0, "the live system is up", "", None),
+    ] {
+        let live = Live::new("true");
+        live.source(STATE, &state(phase, attempt, message, 1));
+        let said = live.run(&format!("{prepare}$RUN wanted"));
+        assert_eq!(said.err, refused.unwrap_or_default(), "{phase} {message}");
+        assert_eq!(said.code, Some(if refused.is_some() { 4 } else { 0 }));
+    }
+}
+
+#[test]
+fn root_records_of_another_version_are_named_and_kept() {
+    let advice = "its schema is 2, this livemode knows 1: use the livemode version that wrote it";
+    // What is not understood is not written over.
+    let live = Live::new("echo leapp runs");
+    let newer = state("booted", 0, "the live system is up", 2);
+    live.source(STATE, &newer);
+    let said = live.run("$RUN upgrade; $RUN wanted; $RUN status");
+    let fault = format!("reading /run/upgrade/{STATE}: {advice}");
+    assert_eq!(
+        said.err.matches(&format!("livemode-run: {fault}\n")).count(),
+        3,
+        "{said:?}"
+    );
+    let line = format!("livemode: the upgrade does not start: {fault}\n");
+    assert_eq!(said.out, line);
+    assert_eq!(live.after(LEAPP_LOG), Some(line));
+    assert_eq!(live.after(STATE), Some(newer));
+
+    let live = Live::new("echo leapp runs");
+    live.source(MANIFEST, &manifest(2));
+    let said = live.run("$RUN upgrade");
+    in_order(
+        &said.out,
+        &[&format!(
+            "THE UPGRADE FAILED: reading /run/upgrade/{MANIFEST}: {advice}"
+        )],
+    );
+    assert!(live.state().starts_with("failed 1: reading "), "{}", live.state());
+
+    let live = Live::new("echo leapp runs");
+    fs::write(live.at("boot.json"), r#"{"schema":2}"#).unwrap();
+    let said = live.run("$RUN upgrade");
+    in_order(
+        &said.out,
+        &[&format!(
+            "THE UPGRADE FAILED: reading /run/livemode/boot.json: {advice}"
+        )],
+    );
+}
+
+/// Of each module those that it uses, by its `use` of the crate's other modules.
+fn modules(krate: &str) -> BTreeMap<String, Vec<String>> {
+    let src = workspace().join(krate).join("src");
+    let mut modules = BTreeMap::new();
+    for entry in fs::read_dir(src).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let name = |word: &str| {
+            word.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        let mut uses = Vec::new();
+        for part in text.split("use crate::").skip(1) {
+            let part = part.split(';').next().unwrap();
+            match part.strip_prefix('{') {
+                Some(list) => uses.extend(list.split(',').map(|word| name(word.trim()))),
+                None => uses.push(name(part)),
+            }
+        }
+        modules.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), uses);
+    }
+    modules
+}
+
+#[test]
+fn no_module_uses_one_that_uses_it() {
+    for krate in ["livemode-run", "livemode-boot"] {
+        let mut left = modules(krate);
+        assert!(left.len() > 5, "{left:?}");
+        // Those that use none of what is left go, until none is left; a circle never goes.
+        while !left.is_empty() {
+            let names: Vec<String> = left.keys().cloned().collect();
+            let before = left.len();
+            left.retain(|_, uses| uses.iter().any(|used| names.contains(used)));
+            assert!(left.len() < before, "{krate}: a circle in {left:?}");
+        }
+    }
+}
