@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use livemode_common::config::Config;
     use livemode_common::contract::SCHEMA;
-    use livemode_common::records::{Artifact, BootEntry};
+    use livemode_common::records::{Artifact, BootEntry, Origin};
 
     #[test]
     fn attempts_are_counted_until_one_has_succeeded() {
@@ -225,6 +225,7 @@ mod tests {
 
     fn manifest(sha256: &str) -> Manifest {
         let artifact = |sha256: &str| Artifact {
+            origin: Origin::Made,
             path: "/x".into(),
             size: 1,
             sha256: sha256.into(),
@@ -245,6 +246,7 @@ mod tests {
             source_arguments: "root=UUID=x ro".into(),
             config: Config::default(),
             versions: std::collections::BTreeMap::new(),
+            made_directories: Vec::new(),
             created: 0,
         }
     }
