@@ -1,12 +1,17 @@
 //! The only place that starts programs. Arguments are a list, never a shell's text.
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{bail, Context, Result};
+
+use attendance::{attend, End, Look, Pipe};
+use ends::Ends;
+
+mod attendance;
+mod ends;
 
 /// How much of a failed program's stderr an error carries, in bytes.
 const STDERR_TAIL: usize = 600;
@@ -62,38 +67,12 @@ impl Cmd {
         self
     }
 
-    /// How long it may run.
+    /// Ends it when it, and what it started, takes longer; [`Cmd::spawn`] does not heed it. A program with a limit has a
+    /// process group of its own, so a terminal's ^C does not reach it: it goes when we do.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
-    }
-
-    /// Runs it to its end, output to nowhere, and gives its status and what it wrote to stderr. `look` is called with its
-    /// process id every now and then.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn watch(&self, every: Duration, mut look: impl FnMut(u32)) -> Result<(ExitStatus, String)> {
-        let mut child = self.spawn(|c| {
-            c.stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped());
-        })?;
-        let mut stderr = child.stderr.take().context("no stderr")?;
-        let reader = std::thread::spawn(move || {
-            let mut text = Vec::new();
-            stderr.read_to_end(&mut text).map(|_| text)
-        });
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            look(child.id());
-            std::thread::sleep(every);
-        };
-        let text = reader.join().map_err(|_| anyhow!("reading stderr"))??;
-        Ok((status, String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// The words, program first.
@@ -107,7 +86,8 @@ impl Cmd {
     /// Runs it to its end, output to nowhere.
     ///
     /// # Errors
-    /// When it cannot be started or does not exit with 0; the tail of its stderr is in the error.
+    /// When it cannot be started, takes longer than its limit or does not exit with 0; the tail of its stderr is in the
+    /// error.
     pub fn run(&self) -> Result<()> {
         self.read().map(drop)
     }
@@ -119,57 +99,71 @@ impl Cmd {
     pub fn read(&self) -> Result<String> {
         let (status, stdout, stderr) = self.output()?;
         if !status.success() {
-            let end = stderr.trim_end();
-            let start =
-                (end.len().saturating_sub(STDERR_TAIL)..=end.len()).find(|&i| end.is_char_boundary(i));
-            bail!("{self}: {status}: {}", &end[start.unwrap_or(0)..]);
+            bail!("{self}: {status}: {}", tail(&stderr));
         }
         Ok(stdout)
     }
 
-    /// Runs it to its end and gives status, stdout and stderr, whatever the status.
+    /// Runs it to its end and gives status, stdout and stderr, whatever the status. Bytes that are not UTF-8 are
+    /// replaced.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started or takes longer than its limit.
     pub fn output(&self) -> Result<(ExitStatus, String, String)> {
-        let output = self
-            .command()
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("starting {}", self.program.to_string_lossy()))?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok((output.status, text(output.stdout), text(output.stderr)))
+        let mut child = self.start(|command| {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        })?;
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let stderr = child.stderr.take().expect("stderr is a pipe");
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut to_out = |piece: &[u8]| out.extend_from_slice(piece);
+        let mut to_err = |piece: &[u8]| err.extend_from_slice(piece);
+        let pipes = vec![Pipe::new(stdout, &mut to_out), Pipe::new(stderr, &mut to_err)];
+        let end = attend(&mut child, pipes, self.limit, None);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let stderr = text(&err);
+        Ok((self.exited(end, &stderr)?, text(&out), stderr))
     }
 
     /// Runs it to its end with stdout and stderr as one stream given to `sink`, piece by piece.
     ///
     /// # Errors
-    /// When it cannot be started; an error of `sink` is not asked for.
+    /// When it cannot be started or takes longer than its limit; an error of `sink` is not asked for.
     pub fn stream(&self, mut sink: impl FnMut(&[u8])) -> Result<ExitStatus> {
-        let (mut reader, writer) = std::io::pipe().context("making a pipe")?;
-        let mut child = {
-            let mut command = self.command();
-            command
-                .stdin(Stdio::null())
-                .stdout(writer.try_clone()?)
-                .stderr(writer);
-            command
-                .spawn()
-                .with_context(|| format!("starting {}", self.program.to_string_lossy()))?
-        };
-        let mut piece = [0; 8192];
-        loop {
-            match reader.read(&mut piece) {
-                Ok(0) => break,
-                Ok(n) => sink(&piece[..n]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(anyhow!(e)).with_context(|| format!("reading the output of {self}")),
-            }
-        }
-        child.wait().with_context(|| format!("waiting for {self}"))
+        let (reader, writer) = std::io::pipe().context("making a pipe")?;
+        let second = writer.try_clone().context("making a pipe")?;
+        let mut child = self.start(|command| {
+            command.stdout(writer).stderr(second);
+        })?;
+        let pipes = vec![Pipe::new(reader, &mut sink)];
+        let end = attend(&mut child, pipes, self.limit, None);
+        self.exited(end, "")
     }
 
-    /// Starts it; `prepare` sets up its streams.
+    /// Runs it to its end, stdout to nowhere, and gives its status and what it wrote to stderr: of more than 16 KiB the
+    /// beginning and the end. `look` is called with its process id at once and then at most once in `every`.
+    ///
+    /// # Errors
+    /// When it cannot be started or takes longer than its limit.
+    pub fn watch(&self, every: Duration, mut look: impl FnMut(u32)) -> Result<(ExitStatus, String)> {
+        let mut child = self.start(|command| {
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+        })?;
+        let stderr = child.stderr.take().expect("stderr is a pipe");
+        let mut ends = Ends::default();
+        let mut sink = |piece: &[u8]| ends.push(piece);
+        let look = Look { every, at: &mut look };
+        let end = attend(
+            &mut child,
+            vec![Pipe::new(stderr, &mut sink)],
+            self.limit,
+            Some(look),
+        );
+        let said = ends.into_text();
+        Ok((self.exited(end, &said)?, said))
+    }
+
+    /// Starts it, without a limit; `prepare` sets up its streams.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -179,6 +173,32 @@ impl Cmd {
         command
             .spawn()
             .with_context(|| format!("starting {}", self.program.to_string_lossy()))
+    }
+
+    /// Starts it in this thread, with nothing to read. The thread must live on until it ends (`PR_SET_PDEATHSIG` of
+    /// prctl(2)).
+    fn start(&self, prepare: impl FnOnce(&mut Command)) -> Result<Child> {
+        self.spawn(|command| {
+            command.stdin(Stdio::null());
+            if self.limit.is_some() {
+                command.process_group(0);
+            }
+            prepare(command);
+        })
+    }
+
+    fn exited(&self, end: std::io::Result<End>, stderr: &str) -> Result<ExitStatus> {
+        let ended = match end.with_context(|| format!("waiting for {self}"))? {
+            End::Exited(status) => return Ok(status),
+            End::Killed => "it was ended",
+            End::Stuck => "it cannot be ended: the kernel does not let it go",
+        };
+        let limit = self.limit.unwrap_or_default();
+        let said = match tail(stderr) {
+            "" => String::new(),
+            said => format!(": {said}"),
+        };
+        bail!("{self}: took longer than its limit of {limit:?}; {ended}{said}");
     }
 
     #[allow(clippy::disallowed_methods)] // This is the one place.
@@ -210,8 +230,16 @@ impl fmt::Display for Cmd {
     }
 }
 
+/// The end of what a program wrote.
+fn tail(text: &str) -> &str {
+    let text = text.trim_end();
+    let cut = text.len().saturating_sub(STDERR_TAIL);
+    let start = (cut..=text.len()).find(|&i| text.is_char_boundary(i));
+    &text[start.unwrap_or(0)..]
+}
+
 /// A word as a POSIX shell would have to read it.
-pub fn shell_quote(word: &str) -> String {
+fn shell_quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -249,6 +277,106 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "sh -c 'echo no such thing >&2; exit 7': exit status: 7: no such thing"
+        );
+    }
+
+    #[test]
+    fn a_long_stderr_is_cut_from_its_beginning_between_letters() {
+        assert_eq!(tail("short\n"), "short");
+        let long = format!("ä{}", "x".repeat(STDERR_TAIL));
+        assert_eq!(tail(&long), &long[2..]);
+        let long = format!("ä{}", "x".repeat(STDERR_TAIL - 1));
+        assert_eq!(tail(&long), &long[2..], "the cut is in the middle of a letter");
+        assert_eq!(tail(&format!("{}\n", "x".repeat(STDERR_TAIL))).len(), STDERR_TAIL);
+    }
+
+    /// Writes 1 MiB to stderr, which no pipe holds, and a word to stdout.
+    const MUCH: &str = "head -c 1048576 /dev/zero | tr '\\0' x >&2; echo done";
+
+    fn sh(script: &str) -> Cmd {
+        Cmd::new("sh").args(["-c", script])
+    }
+
+    #[test]
+    fn what_no_pipe_holds_is_read_while_the_program_runs() {
+        let mut pids = Vec::new();
+        let (status, said) = sh(MUCH)
+            .watch(Duration::from_millis(1), |pid| pids.push(pid))
+            .unwrap();
+        assert!(status.success());
+        assert!(said.contains("\n[1032192 bytes left out]\n"), "{}", said.len());
+        assert!(!pids.is_empty() && pids.iter().all(|pid| *pid == pids[0]));
+
+        let (status, stdout, stderr) = sh(MUCH).output().unwrap();
+        assert!(status.success());
+        assert_eq!((stdout.as_str(), stderr.len()), ("done\n", 1 << 20));
+
+        let mut bytes = 0;
+        let status = sh(MUCH).stream(|piece| bytes += piece.len()).unwrap();
+        assert!(status.success());
+        assert_eq!(bytes, (1 << 20) + "done\n".len());
+    }
+
+    #[test]
+    fn a_limit_ends_the_program_and_what_it_started() {
+        type Run = fn(&Cmd) -> Result<()>;
+        // Each starts a program that holds the output open or, where that is closed, the script itself.
+        let waits = "sleep 3600 & echo $! >\"$FILE\"; echo waiting >&2; wait";
+        let ends = "sleep 3600 & echo $! >\"$FILE\"; echo waiting >&2";
+        let closes = "echo waiting >&2; exec >&- 2>&-; sleep 3600 & echo $! >\"$FILE\"; wait";
+        let ways: [(&str, Run, &str); 5] = [
+            (waits, Cmd::run, ": waiting"),
+            (ends, |cmd| cmd.read().map(drop), ": waiting"),
+            (closes, |cmd| cmd.output().map(drop), ": waiting"),
+            (
+                waits,
+                |cmd| cmd.watch(Duration::ZERO, |_| ()).map(drop),
+                ": waiting",
+            ),
+            (waits, |cmd| cmd.stream(|_| ()).map(drop), ""),
+        ];
+        let check = |(script, way, said): (&str, Run, &str)| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let cmd = sh(script).env("FILE", file.path()).limit(Duration::from_secs(4));
+            let error = way(&cmd).unwrap_err();
+            let expected = format!("{cmd}: took longer than its limit of 4s; it was ended{said}");
+            assert_eq!(error.to_string(), expected);
+            let started = std::fs::read_to_string(file.path()).unwrap();
+            assert!(!started.is_empty() && !stays_alive(started.trim()), "{cmd}");
+        };
+        std::thread::scope(|scope| {
+            ways.into_iter()
+                .for_each(|way| drop(scope.spawn(move || check(way))))
+        });
+    }
+
+    /// Whether a process is still there after a while: a killed one takes a moment to go, or stays as a zombie.
+    fn stays_alive(pid: &str) -> bool {
+        (0..500).all(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            !matches!(state, None | Some('Z' | 'X'))
+        })
+    }
+
+    #[test]
+    fn a_limit_that_is_not_reached_changes_nothing() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(sh("echo x").limit(hour).read().unwrap(), "x\n");
+        let (status, said) = sh("exec >&- 2>&-; exit 3")
+            .limit(Duration::MAX)
+            .watch(hour, |_| ())
+            .unwrap();
+        assert_eq!((status.code(), said.as_str()), (Some(3), ""));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = Cmd::new("/no/such/program").run().unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("starting /no/such/program: "),
+            "{error:#}"
         );
     }
 }

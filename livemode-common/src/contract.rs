@@ -1,4 +1,4 @@
-//! The words that cross a process: paths, kernel arguments, exit codes.
+//! The words that cross a process: paths, kernel arguments, exit codes. The records are in `records.rs`.
 /// Version of every record and JSON output below.
 pub const SCHEMA: u32 = 1;
 
@@ -21,8 +21,6 @@ pub const JOURNAL_LOG: &str = "var/log/leapp/livemode-journal.log";
 /// Where leapp marks a failed upgrade, on the source system.
 pub const LEAPP_FAILED_MARK: &str = "root/tmp_leapp_py3/.leapp_upgrade_failed";
 
-/// The live system's own run-time directory.
-pub const RUN_DIR: &str = "/run/livemode";
 /// The file system that holds the image, in the live system.
 pub const RUN_DEVICE: &str = "/run/livemode/device";
 /// The image fetched from a URL, in RAM.

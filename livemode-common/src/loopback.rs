@@ -13,7 +13,8 @@ const ATTACH_TRIES: u32 = 50;
 /// An attached loop device. Dropping it before it is mounted frees it.
 #[derive(Debug)]
 pub struct LoopGuard {
-    device: LoopDevice,
+    /// The kernel frees the device when nobody has it open or mounted any more.
+    _open: LoopDevice,
     path: PathBuf,
 }
 
@@ -33,7 +34,7 @@ impl LoopGuard {
             match device.with().read_only(true).autoclear(true).attach(&backing) {
                 Ok(()) => {
                     let path = device.path().context("naming the loop device")?;
-                    return Ok(Self { device, path });
+                    return Ok(Self { _open: device, path });
                 }
                 Err(e) if e.raw_os_error() == Some(Errno::EBUSY as i32) && tries < ATTACH_TRIES => {
                     tries += 1;
@@ -47,13 +48,5 @@ impl LoopGuard {
     /// The device node.
     pub fn path(&self) -> &std::path::Path {
         &self.path
-    }
-
-    /// Frees the device now.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn detach(self) -> Result<()> {
-        self.device.detach().context("detaching the loop device")
     }
 }

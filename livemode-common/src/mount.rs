@@ -108,14 +108,16 @@ impl Drop for MountStack {
     }
 }
 
-/// Gives this process a mount namespace of its own, from which nothing spreads: what it mounts is gone
-/// with it, whatever kills it.
+/// Gives this thread a mount namespace of its own: what it mounts is seen nowhere else, and gone with it, whatever kills
+/// it. What the host unmounts is unmounted here too: the mounts are slaves, not private ones (mount_namespaces(7)),
+/// whose copies would keep the host's devices busy as long as we run. Threads and programs that it starts later share
+/// the namespace.
 ///
 /// # Errors
 /// When unshare(2) is refused (not root).
 pub fn enter_private_namespace() -> Result<()> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).context("making a private mount namespace")?;
-    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).context("making a mount namespace")?;
+    let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
     nix::mount::mount(None::<&Path>, "/", None::<&Path>, flags, None::<&Path>)
-        .context("making the mount namespace private")
+        .context("keeping mounts from spreading to the host")
 }

@@ -1,8 +1,8 @@
 //! What is wrong with the values themselves.
 use std::path::Path;
 
-use crate::config::network;
-use crate::config::Config;
+use super::network;
+use super::options::Config;
 use crate::container::ContainerDir;
 use crate::sysroot::SysRoot;
 

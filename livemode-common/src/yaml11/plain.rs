@@ -1,5 +1,5 @@
 //! What a scalar without quotes is, by the implicit resolvers of PyYAML 6.0 (yaml/resolver.py). Pure.
-use super::Value;
+use super::value::Value;
 
 /// A plain `<<`: only as a key it means something.
 pub(super) const MERGE: &str = "a plain <<";

@@ -1,0 +1,55 @@
+//! The options, under the names that leapp's configuration has for them.
+use serde::{Deserialize, Serialize};
+
+/// The nine options of the `livemode` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where the squashfs image is put.
+    pub squashfs_image_path: String,
+    /// More packages to install into the image.
+    pub additional_packages: Vec<String>,
+    /// Start the upgrade by itself after the reboot.
+    pub autostart_upgrade_after_reboot: bool,
+    /// Enable NetworkManager in the image with the source's profiles.
+    pub setup_network_manager: bool,
+    /// dracut's network arguments.
+    pub dracut_network: String,
+    /// URL to load the image from.
+    pub url_to_load_squashfs_image_from: String,
+    /// Root in the image has an empty password.
+    pub setup_passwordless_root: bool,
+    /// The authorized_keys file for sshd in the image.
+    pub setup_opensshd_using_auth_keys: String,
+    /// File on the source system for leapp's strace.
+    pub capture_strace_info_into: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            squashfs_image_path: "/var/lib/leapp/live-upgrade.img".into(),
+            additional_packages: Vec::new(),
+            autostart_upgrade_after_reboot: true,
+            setup_network_manager: false,
+            dracut_network: String::new(),
+            url_to_load_squashfs_image_from: String::new(),
+            setup_passwordless_root: false,
+            setup_opensshd_using_auth_keys: String::new(),
+            capture_strace_info_into: String::new(),
+        }
+    }
+}
+
+/// The keys, in the order of the documentation.
+pub const KEYS: [&str; 9] = [
+    "squashfs_image_path",
+    "additional_packages",
+    "autostart_upgrade_after_reboot",
+    "setup_network_manager",
+    "dracut_network",
+    "url_to_load_squashfs_image_from",
+    "setup_passwordless_root",
+    "setup_opensshd_using_auth_keys",
+    "capture_strace_info_into",
+];

@@ -1,0 +1,57 @@
+//! What livemode-common asks of the kernel, asked of this one, as root.
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+use livemode_common::mount::{enter_private_namespace, MountSpec, MountStack};
+use livemode_common::mountinfo;
+use nix::mount::{mount, MsFlags};
+
+/// Whether something is mounted at `path`, for the thread that asks.
+fn is_mounted(path: &Path) -> bool {
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").expect("/proc is mounted");
+    mountinfo::parse(&text).iter().any(|mount| mount.target == path)
+}
+
+#[test]
+fn root_what_the_host_unmounts_goes_in_our_namespace_and_nothing_of_ours_spreads() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().canonicalize().unwrap();
+    // Shared with later namespaces, as systemd makes everything.
+    let mut around = MountStack::default();
+    around.mount(&MountSpec::bind(&dir, &dir)).unwrap();
+    mount(
+        None::<&Path>,
+        &dir,
+        None::<&Path>,
+        MsFlags::MS_SHARED,
+        None::<&Path>,
+    )
+    .unwrap();
+    let (hosts, ours) = (dir.join("hosts"), dir.join("ours"));
+    fs::create_dir(&hosts).unwrap();
+    fs::create_dir(&ours).unwrap();
+    let mut disk = MountStack::default();
+    disk.mount(&MountSpec::new("tmpfs", &hosts, "tmpfs", "")).unwrap();
+
+    std::thread::scope(|scope| {
+        let (entered, has_entered) = channel();
+        let (unmounted, has_unmounted) = channel::<()>();
+        let inside = scope.spawn({
+            let (hosts, ours) = (&hosts, &ours);
+            move || {
+                enter_private_namespace().unwrap();
+                let mut own = MountStack::default();
+                own.mount(&MountSpec::new("tmpfs", ours, "tmpfs", "")).unwrap();
+                entered.send(is_mounted(hosts)).unwrap();
+                has_unmounted.recv().unwrap();
+                (is_mounted(hosts), is_mounted(ours))
+            }
+        });
+        assert!(has_entered.recv().unwrap(), "the host's mount is there at first");
+        assert!(!is_mounted(&ours), "a mount of ours has spread to the host");
+        disk.unmount().unwrap();
+        unmounted.send(()).unwrap();
+        assert_eq!(inside.join().unwrap(), (false, true), "the host's and our mount");
+    });
+}
