@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the RPM from binaries that are there: rpm.sh BINARIES OUT
+# rpm.sh BINARIES OUT packs the binaries from the directory BINARIES into RPMs in the directory OUT, which it empties first.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 built=$(readlink -f "$1") out=$(readlink -m "$2")
