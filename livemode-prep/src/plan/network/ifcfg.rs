@@ -46,8 +46,12 @@ pub(crate) fn to_keyfile(profile: &Profile) -> Converted {
 
 fn connection(name: &str, v: &Variables, k: &mut Keyfile, lost: &mut Vec<String>) {
     let is = |key: &str| v.is(key, false);
-    let kind = match v
-        .first(&["TYPE", "DEVICETYPE"])
+    // As NetworkManager's reader has it: a DEVICETYPE of Team is the type; with any other, TYPE says it.
+    let device_type = v
+        .get("DEVICETYPE")
+        .filter(|kind| kind.eq_ignore_ascii_case("team"));
+    let kind = match device_type
+        .or(v.get("TYPE"))
         .map(str::to_ascii_lowercase)
         .as_deref()
     {
@@ -83,11 +87,11 @@ fn connection(name: &str, v: &Variables, k: &mut Keyfile, lost: &mut Vec<String>
     k.set_some("connection", "zone", v.get("ZONE"));
     is("SLAVE");
     for (keys, port_type) in [
-        (&["MASTER", "MASTER_UUID"], "bond"),
-        (&["BRIDGE", "BRIDGE_UUID"], "bridge"),
-        (&["TEAM_MASTER", "TEAM_MASTER_UUID"], "team"),
+        (&["MASTER_UUID", "MASTER"], "bond"),
+        (&["BRIDGE_UUID", "BRIDGE"], "bridge"),
+        (&["TEAM_MASTER_UUID", "TEAM_MASTER"], "team"),
     ] {
-        if let Some(controller) = v.first(keys) {
+        if let Some(controller) = v.first_of(keys) {
             k.set("connection", "master", controller);
             k.set("connection", "slave-type", port_type);
         }
@@ -137,14 +141,7 @@ fn security(v: &Variables, keys: &Variables, k: &mut Keyfile) {
         .get("IEEE_8021X_EAP_METHODS")
         .unwrap_or_default()
         .to_ascii_lowercase();
-    k.set(
-        "802-1x",
-        "eap",
-        methods
-            .split_whitespace()
-            .map(|m| format!("{m};"))
-            .collect::<String>(),
-    );
+    k.set_list("802-1x", "eap", methods.split_whitespace());
     for (key, name) in [
         ("IDENTITY", "identity"),
         ("ANON_IDENTITY", "anonymous-identity"),
@@ -202,22 +199,11 @@ fn ipv4(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String
         .partition(|server| !server.contains(':'));
     for (section, servers) in [("ipv4", servers4), ("ipv6", servers6)] {
         if !servers.is_empty() {
-            k.set(
-                section,
-                "dns",
-                servers.iter().map(|s| format!("{s};")).collect::<String>(),
-            );
+            k.set_list(section, "dns", servers.iter().map(String::as_str));
         }
     }
     if let Some(domains) = v.get("DOMAIN") {
-        k.set(
-            "ipv4",
-            "dns-search",
-            domains
-                .split_whitespace()
-                .map(|d| format!("{d};"))
-                .collect::<String>(),
-        );
+        k.set_list("ipv4", "dns-search", domains.split_whitespace());
     }
     for (key, default, name, value) in [
         ("DEFROUTE", true, "never-default", false),
@@ -398,5 +384,34 @@ method=ignore
                 "ESSID is not carried over into a keyfile",
             ]
         );
+    }
+
+    #[test]
+    fn a_team_port_is_of_its_own_type() {
+        let port = converted("DEVICE=eth1\nDEVICETYPE=TeamPort\nTEAM_MASTER=team0\n");
+        assert!(port.keyfile.contains("type=ethernet\n"), "{}", port.keyfile);
+        assert!(
+            port.keyfile.contains("master=team0\nslave-type=team\n"),
+            "{}",
+            port.keyfile
+        );
+        assert_eq!(port.lost, Vec::<String>::new());
+        let team = converted("DEVICE=team0\nDEVICETYPE=Team\nTYPE=Ethernet\n");
+        assert!(team.keyfile.contains("type=team\n"), "{}", team.keyfile);
+    }
+
+    #[test]
+    fn secrets_with_blanks_and_backslashes_are_escaped() {
+        let converted = to_keyfile(&Profile {
+            keys: r"IEEE_8021X_PASSWORD='  pa\ss'",
+            ..profile("KEY_MGMT=IEEE8021X\nIEEE_8021X_EAP_METHODS=PEAP\nIEEE_8021X_IDENTITY='DOM\\host'\n")
+        });
+        for line in [r"identity=DOM\\host", r"password=\s\spa\\ss"] {
+            assert!(
+                converted.keyfile.lines().any(|l| l == line),
+                "{}",
+                converted.keyfile
+            );
+        }
     }
 }

@@ -2,7 +2,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Say nothing that a keyfile needs: defaults, or for initscripts only.
+/// Keys that a keyfile does not need: they state a default, or only initscripts read them.
 const WITHOUT_MEANING: [&str; 12] = [
     "NM_CONTROLLED",
     "USERCTL",
@@ -24,7 +24,8 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    /// Shell assignments, one a line, as both NetworkManager and initscripts read them.
+    /// Shell assignments, one a line, as both NetworkManager and initscripts read them. Of a key that is repeated the
+    /// last counts, as in NetworkManager's shvar.c.
     pub(super) fn parse(text: &str) -> Self {
         let lines = text.lines().map(|line| line.trim().trim_start_matches("export "));
         let pairs = lines
@@ -46,8 +47,11 @@ impl Variables {
             .filter(|value| !value.is_empty())
     }
 
-    pub(super) fn first(&self, keys: &[&str]) -> Option<&str> {
-        keys.iter().filter_map(|key| self.get(key)).last()
+    /// The value of the first of these keys that has one.
+    pub(super) fn first_of(&self, keys: &[&str]) -> Option<&str> {
+        // All of them are asked for, so that none counts as unused.
+        let values: Vec<_> = keys.iter().filter_map(|key| self.get(key)).collect();
+        values.first().copied()
     }
 
     pub(super) fn is(&self, key: &str, default: bool) -> bool {
@@ -91,4 +95,24 @@ pub(super) fn numbered(v: &Variables, key: &str) -> Vec<(String, String)> {
                 .map(|value| (suffix.clone(), value.to_owned()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_repeated_key_the_last_counts() {
+        let v = Variables::parse("IPADDR=10.0.0.1\n IPADDR='10.0.0.2'\n");
+        assert_eq!(v.get("IPADDR"), Some("10.0.0.2"));
+    }
+
+    #[test]
+    fn of_several_keys_the_first_with_a_value_counts_and_all_are_used() {
+        let v = Variables::parse("MASTER_UUID=\nMASTER=bond0\nBRIDGE_UUID=u\nBRIDGE=br0\n");
+        assert_eq!(v.first_of(&["MASTER_UUID", "MASTER"]), Some("bond0"));
+        assert_eq!(v.first_of(&["BRIDGE_UUID", "BRIDGE"]), Some("u"));
+        assert_eq!(v.first_of(&["X"]), None);
+        assert_eq!(v.unused().count(), 0);
+    }
 }
