@@ -412,6 +412,37 @@ fn root_after_a_failure_the_next_boot_waits_until_someone_asks() {
 }
 
 #[test]
+fn root_who_types_upgrade_is_told_how_its_service_ended() {
+    let failed = "livemode-run: the upgrade is failed: step 1 of 2: leapp ended with exit status: 7\n";
+    for (leapp, code, fault) in [("true", 0, ""), ("exit 7", 1, failed)] {
+        let live = Live::new(leapp);
+        live.source(STATE, &state("failed", 1, "leapp ended with 7", 1));
+        live.source(".noreboot", "");
+        // The service runs in the background, as systemd has it, and only where its condition holds.
+        live.program(
+            "systemctl",
+            r#"case $1 in
+                is-active) [ -e "$DIR/active" ] && echo active || echo inactive ;;
+                show) echo 0123abcd ;;
+                start)
+                    LIVEMODE_UNIT=1 $RUN wanted || exit 0
+                    touch "$DIR/active"
+                    { LIVEMODE_UNIT=1 $RUN upgrade > "$DIR/said" 2>&1; rm "$DIR/active"; } > /dev/null 2>&1 &
+            esac"#,
+        );
+        live.program("journalctl", "exec sleep 60");
+        let said = live.run("export RUN; env -u LIVEMODE_UNIT $RUN upgrade");
+        assert_eq!((said.code, said.err.as_str()), (Some(code), fault), "{said:?}");
+        assert!(
+            said.out.contains("Following it; ^C ends only this view.\n"),
+            "{said:?}"
+        );
+        let told = fs::read_to_string(live.at("said")).unwrap();
+        assert!(told.contains("livemode: attempt 2, step 1 of 2: "), "{told}");
+    }
+}
+
+#[test]
 fn root_records_of_another_version_are_named_and_kept() {
     let advice = "its schema is 2, this livemode knows 1: use the livemode version that wrote it";
     // What is not understood is not written over.
