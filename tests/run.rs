@@ -329,6 +329,27 @@ fn root_nothing_is_written_below_a_source_that_is_not_mounted() {
 }
 
 #[test]
+fn root_a_source_that_goes_away_is_named_and_nothing_is_made_in_its_place() {
+    let live = Live::new("umount --lazy /run/upgrade; exit 7");
+    let said = live.run("$RUN upgrade");
+    in_order(
+        &said.out,
+        &[
+            FAILED,
+            "recording the failure: opening /run/upgrade/var/lib/leapp/livemode: No such file",
+            "leaving leapp's mark of a failure: the source system is not mounted at /run/upgrade",
+            "the failure is not recorded",
+        ],
+    );
+    assert!(
+        said.err
+            .ends_with("leapp ended with exit status: 7\numount: /run/upgrade: not mounted.\n"),
+        "{said:?}"
+    );
+    assert_eq!(fs::read_dir(live.at("after")).unwrap().count(), 0);
+}
+
+#[test]
 fn root_trouble_with_the_trace_stops_no_upgrade() {
     let trouble: [(&str, &str, &[&str]); 3] = [
         (
