@@ -329,6 +329,27 @@ fn root_nothing_is_written_below_a_source_that_is_not_mounted() {
 }
 
 #[test]
+fn root_a_source_that_goes_away_is_named_and_nothing_is_made_in_its_place() {
+    let live = Live::new("umount --lazy /run/upgrade; exit 7");
+    let said = live.run("$RUN upgrade");
+    in_order(
+        &said.out,
+        &[
+            FAILED,
+            "recording the failure: opening /run/upgrade/var/lib/leapp/livemode: No such file",
+            "leaving leapp's mark of a failure: the source system is not mounted at /run/upgrade",
+            "the failure is not recorded",
+        ],
+    );
+    assert!(
+        said.err
+            .ends_with("leapp ended with exit status: 7\numount: /run/upgrade: not mounted.\n"),
+        "{said:?}"
+    );
+    assert_eq!(fs::read_dir(live.at("after")).unwrap().count(), 0);
+}
+
+#[test]
 fn root_trouble_with_the_trace_stops_no_upgrade() {
     let trouble: [(&str, &str, &[&str]); 3] = [
         (
@@ -408,6 +429,37 @@ fn root_after_a_failure_the_next_boot_waits_until_someone_asks() {
         let said = live.run(&format!("{prepare}$RUN wanted"));
         assert_eq!(said.err, refused.unwrap_or_default(), "{phase} {message}");
         assert_eq!(said.code, Some(if refused.is_some() { 4 } else { 0 }));
+    }
+}
+
+#[test]
+fn root_who_types_upgrade_is_told_how_its_service_ended() {
+    let failed = "livemode-run: the upgrade is failed: step 1 of 2: leapp ended with exit status: 7\n";
+    for (leapp, code, fault) in [("true", 0, ""), ("exit 7", 1, failed)] {
+        let live = Live::new(leapp);
+        live.source(STATE, &state("failed", 1, "leapp ended with 7", 1));
+        live.source(".noreboot", "");
+        // The service runs in the background, as systemd has it, and only where its condition holds.
+        live.program(
+            "systemctl",
+            r#"case $1 in
+                is-active) [ -e "$DIR/active" ] && echo active || echo inactive ;;
+                show) echo 0123abcd ;;
+                start)
+                    LIVEMODE_UNIT=1 $RUN wanted || exit 0
+                    touch "$DIR/active"
+                    { LIVEMODE_UNIT=1 $RUN upgrade > "$DIR/said" 2>&1; rm "$DIR/active"; } > /dev/null 2>&1 &
+            esac"#,
+        );
+        live.program("journalctl", "exec sleep 60");
+        let said = live.run("export RUN; env -u LIVEMODE_UNIT $RUN upgrade");
+        assert_eq!((said.code, said.err.as_str()), (Some(code), fault), "{said:?}");
+        assert!(
+            said.out.contains("Following it; ^C ends only this view.\n"),
+            "{said:?}"
+        );
+        let told = fs::read_to_string(live.at("said")).unwrap();
+        assert!(told.contains("livemode: attempt 2, step 1 of 2: "), "{told}");
     }
 }
 

@@ -11,15 +11,14 @@ use livemode_common::records::{Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 
 use crate::live;
+use crate::output::to_journal;
 use crate::start::{by_itself, may_start, Decision};
 
 /// Between two looks at whether the service has ended.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Whether it is not our unit that calls (its `Environment=`).
-pub(crate) fn is_by_hand() -> bool {
-    std::env::var_os("LIVEMODE_UNIT").is_none()
-}
+/// Set in the environment of our unit (its `Environment=`), and nowhere else.
+pub(crate) const UNIT_VARIABLE: &str = "LIVEMODE_UNIT";
 
 /// An error unless the upgrade may start now. A source system that is not mounted has no state to go by: then the upgrade
 /// is let go, and refuses it itself.
@@ -31,7 +30,10 @@ pub(crate) fn wanted(source: &SysRoot, cmdline: &Path) -> Result<()> {
     };
     let asked_for = Path::new(START_REQUEST).exists();
     match may_start(by_itself(&live::read(cmdline)?), asked_for, state.as_ref()) {
-        Decision::Start(_) => Ok(()),
+        Decision::Start(why) => {
+            to_journal(format!("livemode: the upgrade may start: {why}\n").as_bytes());
+            Ok(())
+        }
         Decision::Wait(why) => Err(precondition(why)),
     }
 }

@@ -19,8 +19,10 @@ pub(crate) fn run() -> Result<()> {
         live::require(cmdline)?;
     }
     match command {
-        Command::Upgrade if by_hand::is_by_hand() => by_hand::start_and_follow(&source),
-        Command::Upgrade => upgrade::run(&source, cmdline),
+        Command::Upgrade if std::env::var_os(by_hand::UNIT_VARIABLE).is_some() => {
+            upgrade::run(&source, cmdline)
+        }
+        Command::Upgrade => by_hand::start_and_follow(&source),
         Command::Plan { json } => {
             if let Some(why) = live::why_not_live(cmdline)? {
                 eprintln!("livemode-run: {why}; there this would run:");

@@ -85,7 +85,12 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
     let recorded =
         Records::of(attempt.source).record(Phase::Failed, attempt.number, message, fault.exit_code);
     let is_recorded = recorded.is_ok();
-    let marked = mark(attempt.source);
+    // Its directory is made, which must not be the live system's own.
+    let marked = match live::is_mounted(attempt.source.path()) {
+        Ok(true) => mark(attempt.source),
+        Ok(false) => Err(anyhow!(live::not_mounted(attempt.source.path()))),
+        Err(error) => Err(error),
+    };
     for error in [
         recorded.context("recording the failure"),
         marked.context("leaving leapp's mark of a failure"),
