@@ -126,6 +126,19 @@ impl Facts {
         facts.files.mask();
         let url = &mut facts.config.url_to_load_squashfs_image_from;
         *url = ImageRef::Url(url.clone()).shown();
+        if let Some(earlier) = &mut facts.earlier {
+            mask_url(earlier);
+        }
         serde_json::to_string_pretty(&facts).context("writing JSON")
     }
+}
+
+/// A record holds the whole URL, in the configuration and on the boot entry's line.
+fn mask_url(manifest: &mut Manifest) {
+    let url = std::mem::take(&mut manifest.config.url_to_load_squashfs_image_from);
+    let shown = ImageRef::Url(url.clone()).shown();
+    if !url.is_empty() {
+        manifest.boot.arguments = manifest.boot.arguments.replace(&url, &shown);
+    }
+    manifest.config.url_to_load_squashfs_image_from = shown;
 }

@@ -339,7 +339,8 @@ fn entry(
     let earlier = facts.earlier.as_ref();
     let has_entry = earlier.is_some_and(|manifest| manifest.boot.loader != EntryKeeper::None.name());
     if keeper == EntryKeeper::None {
-        if has_entry {
+        // Before there is a container nobody has been asked who is to keep the entry.
+        if has_entry && facts.userspace.is_some() {
             findings.refuse(
                 "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grubby, or first: \
                  livemode-prep remove",

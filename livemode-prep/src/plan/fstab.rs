@@ -115,6 +115,7 @@ UUID=ff /efi vfat noauto,x-systemd.automount 0 2
             image_source: "/dev/vda2",
             image_uuid: Some("aa"),
             has_network: true,
+            has_netroot: false,
             arguments: &Cmdline::default(),
             knows: &|_| true,
         };

@@ -1,4 +1,5 @@
 //! What stands against an upgrade of this machine, and what an admin should know of it: one list for every command. Pure.
+use livemode_common::cmdline::Cmdline;
 use livemode_common::config::Config;
 use livemode_common::sysroot::SysRoot;
 
@@ -132,7 +133,11 @@ pub(crate) fn storage(facts: &Facts, knows: &dyn Fn(&str) -> bool) -> Storage {
     let has_network = config.setup_network_manager
         || !config.dracut_network.trim().is_empty()
         || source.arguments.last("ip").is_some();
+    let network = Cmdline::parse(&config.dracut_network);
     let setting = Setting {
+        has_netroot: [&source.arguments, &network]
+            .iter()
+            .any(|line| line.last("netroot").is_some()),
         image_source: &source.image_device.source,
         image_uuid: source.image_device.uuid.as_deref(),
         has_network,

@@ -79,6 +79,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) image_source: &'a str,
     pub(crate) image_uuid: Option<&'a str>,
     pub(crate) has_network: bool,
+    /// Whether early boot is told where the image's disk is in the network (dracut.cmdline(7), netroot=).
+    pub(crate) has_netroot: bool,
     pub(crate) arguments: &'a Cmdline,
     /// Whether the target's kernel can mount a type of file system.
     pub(crate) knows: &'a dyn Fn(&str) -> bool,
@@ -333,6 +335,13 @@ impl Storage {
     }
 
     fn check_network(&mut self, setting: &Setting) {
+        let image_by_iscsi = self.image.layers.contains(&Layer::Iscsi);
+        if image_by_iscsi && !setting.has_netroot {
+            self.faults.push(
+                "squashfs_image_path: it lies on iSCSI, which needs netroot= and ip= on the kernel's line"
+                    .into(),
+            );
+        }
         if setting.has_network {
             return;
         }
@@ -346,12 +355,9 @@ impl Storage {
                 self.warnings.push(text);
             }
         }
-        if self.image.layers.contains(&Layer::Iscsi) && setting.arguments.last("netroot").is_none() {
-            self.faults.push(
-                "squashfs_image_path: it lies on iSCSI, which needs netroot= and ip= on the kernel's line"
-                    .into(),
-            );
-        } else if self.source.layers.contains(&Layer::Iscsi)
+        let is_told = image_by_iscsi && !setting.has_netroot;
+        if self.source.layers.contains(&Layer::Iscsi)
+            && !is_told
             && !self.faults.iter().any(|f| f.ends_with(REMEDY))
         {
             self.warnings.push(format!("a disk by iSCSI {REMEDY}"));

@@ -262,15 +262,17 @@ fn what_is_missing_is_brought_by_dnf_but_under_leapp_it_is_a_fault() {
     assert_eq!(whole.budgets.len(), 1);
 }
 
+/// What an earlier build has written down.
+fn earlier(loader: &str) -> Value {
+    let artifact = json!({"path": "/x", "size": 1, "sha256": ""});
+    json!({"schema": 1, "image": artifact, "kernel": artifact, "hmac": null, "initramfs": artifact,
+           "kernel_version": "6", "compressor": "zstd", "source_arguments": "", "versions": {}, "created": 1,
+           "config": facts(|_| ()).config,
+           "boot": {"loader": loader, "arguments": "", "former_default": "/boot/vmlinuz-old"}})
+}
+
 #[test]
 fn an_earlier_builds_entry_needs_another_one() {
-    let earlier = |loader: &str| {
-        let artifact = json!({"path": "/x", "size": 1, "sha256": ""});
-        json!({"schema": 1, "image": artifact, "kernel": artifact, "hmac": null, "initramfs": artifact,
-               "kernel_version": "6", "compressor": "zstd", "source_arguments": "", "versions": {}, "created": 1,
-               "config": facts(|_| ()).config,
-               "boot": {"loader": loader, "arguments": "", "former_default": "/boot/vmlinuz-old"}})
-    };
     let found = refusals("earlier", earlier("grubby"));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
@@ -278,6 +280,12 @@ fn an_earlier_builds_entry_needs_another_one() {
         "{found:?}"
     );
     assert_eq!(refusals("earlier", earlier("none")), Vec::<String>::new());
+    // Before there is a container nobody is asked who keeps the entry.
+    let check = plan(|facts| {
+        set(facts, "earlier", earlier("leapp"));
+        set(facts, "userspace", json!(null));
+    });
+    assert_eq!(check.findings.refusals, Vec::<String>::new());
 
     let with_grubby = |loader: Value| {
         let facts = facts(|facts| {
@@ -382,4 +390,27 @@ fn the_records_directory_is_named_where_it_lies_beside_the_image() {
     assert!(line(|_| ()).contains(" livemode.state=/var/lib/leapp/livemode "));
     let apart = line(|facts| set(facts, "source.state_device.source", json!("/dev/sdb1")));
     assert!(!apart.contains("livemode.state="), "{apart}");
+}
+
+#[test]
+fn facts_for_others_show_no_password_of_this_build_or_an_earlier_one() {
+    let url = "http://me:hunter2@host/i";
+    let facts = facts(|facts| {
+        set(facts, "config.url_to_load_squashfs_image_from", json!(url));
+        let mut before = earlier("none");
+        before["config"]["url_to_load_squashfs_image_from"] = json!(url);
+        before["boot"]["arguments"] = json!(format!("root=livemode:{url} rw"));
+        set(facts, "earlier", before);
+    });
+    let json = facts.to_json().unwrap();
+    assert!(!json.contains("hunter2"), "{json}");
+    let masked: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        masked["earlier"]["boot"]["arguments"],
+        "root=livemode:http://host/i rw"
+    );
+    assert_eq!(
+        masked["config"]["url_to_load_squashfs_image_from"],
+        "http://host/i"
+    );
 }

@@ -22,6 +22,7 @@ fn model(fstab: &str, sources: &StorageFacts, image: (&str, &str), arguments: &s
         image_source: image.0,
         image_uuid: Some(image.1),
         has_network: false,
+        has_netroot: Cmdline::parse(arguments).last("netroot").is_some(),
         arguments: &Cmdline::parse(arguments),
         knows: &|fstype| fstype != "reiserfs",
     };
@@ -282,4 +283,34 @@ fn a_required_device_that_is_gone_is_refused_on_the_system_itself() {
         itself.faults,
         ["/data: UUID=gone is not there now; mend its line in /etc/fstab, or add nofail"]
     );
+}
+
+// A disk by iSCSI as lsblk 2.38 shows it, with the image's file system on it.
+const ISCSI: &str = r#"{"blockdevices": [{"name": "/dev/sdb", "kname": "/dev/sdb", "type": "disk", "fstype": "xfs", "uuid": "9", "tran": "iscsi"}]}"#;
+
+#[test]
+fn an_image_on_iscsi_needs_to_be_found_by_early_boot_whatever_brings_the_network_up() {
+    let sources = sources(ISCSI, "");
+    let faults = |has_network: bool, arguments: &str| {
+        let line = Cmdline::parse(arguments);
+        let setting = Setting {
+            image_source: "/dev/sdb",
+            image_uuid: Some("9"),
+            has_network,
+            has_netroot: line.last("netroot").is_some(),
+            arguments: &line,
+            knows: &|_| true,
+        };
+        Storage::model(&[], &sources, &setting).faults
+    };
+    for has_network in [true, false] {
+        assert_eq!(
+            faults(has_network, "quiet"),
+            ["squashfs_image_path: it lies on iSCSI, which needs netroot= and ip= on the kernel's line"]
+        );
+        assert_eq!(
+            faults(has_network, "netroot=iscsi:10.0.0.1::::iqn.x ip=dhcp"),
+            Vec::<String>::new()
+        );
+    }
 }
