@@ -62,11 +62,11 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target -- -max_total_time=60 || exit; \
 	done
 
-# One wrong thing at a time in the modules that only decide: does a test notice? .cargo/mutants.toml says which modules, and what is
-# excused. The share that is noticed must be nine tenths.
+# One fault at a time in the modules that only decide: does a unit test notice? Nine of ten must be noticed. Which modules, and what is
+# excused, stands in .cargo/mutants.toml; the faults and what came of them in target/mutants.out.
 mutants:
-	command -v cargo-mutants >/dev/null || $(CARGO) install --quiet --locked --version $(MUTANTS) cargo-mutants
-	tests/mutants.sh target/mutants
+	command -v cargo-mutants >/dev/null || $(CARGO) install --quiet --locked --version 27.1.0 cargo-mutants
+	$(CARGO) run --quiet -p livemode-tests --bin check mutants
 
 # One build for el8 (glibc 2.28, kernel 4.18), el9 and el10, in target/dist. zig, from PyPI, brings the old glibc's symbols, and the
 # kernel headers that the bindings of loop devices are made from.

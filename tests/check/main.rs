@@ -1,5 +1,6 @@
 //! What `make check` runs the tests with: those of a tier, as many at a time as this machine has processors and memory for,
 //! the longest first; it tells how long each took.
+mod mutants;
 mod pool;
 mod suite;
 mod times;
@@ -24,7 +25,8 @@ fn run() -> Result<()> {
         ["machines"] => tests(&[Tier::Golden, Tier::Root, Tier::Vm]),
         ["packages"] => tests(&[Tier::Packages]),
         ["times"] => times::finish(),
-        _ => bail!("give one of: trees, fast, machines, packages, times"),
+        ["mutants"] => mutants::run(),
+        _ => bail!("give one of: trees, fast, machines, packages, times, mutants"),
     }
 }
 
