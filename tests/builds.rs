@@ -94,6 +94,7 @@ fn root_the_commands_of_the_documentation_work() {
     let text = fs::read_to_string(workspace().join("docs/upgrading.md")).unwrap();
     let source = SourceDisk::whole().unwrap();
     fs::copy(source.at("root/keys"), source.at("root/.ssh/authorized_keys")).unwrap();
+    let container = Changed::with_an_initramfs().unwrap();
     let before = source.listing().unwrap();
     let configs = source.at("etc/leapp/actor_conf.d");
     fs::create_dir_all(&configs).unwrap();
@@ -117,7 +118,7 @@ fn root_the_commands_of_the_documentation_work() {
     );
     for command in commands {
         let shell = Cmd::new("bash").args(["-c", &format!("{prep}; {command}")]);
-        shell.env("USERSPACE", container()).run().unwrap();
+        shell.env("USERSPACE", container.path()).run().unwrap();
     }
     fs::remove_dir_all(source.at("etc/leapp")).unwrap();
     assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
@@ -181,7 +182,10 @@ fn root_leapps_facts_stand_in_for_those_of_the_system() {
 
 #[test]
 fn root_private_keys_on_a_web_server_are_warned_of() {
-    let source = SourceDisk::whole().unwrap();
+    let (source, container) = (
+        SourceDisk::whole().unwrap(),
+        Changed::with_an_initramfs().unwrap(),
+    );
     let configs = source.at("etc/leapp/actor_conf.d");
     fs::create_dir_all(&configs).unwrap();
     let url = "url_to_load_squashfs_image_from: http://host/live.img, dracut_network: ip=dhcp";
@@ -194,7 +198,7 @@ fn root_private_keys_on_a_web_server_are_warned_of() {
         let plan = source
             .prep()
             .args(["plan", "--json", "--userspace"])
-            .arg(container())
+            .arg(container.path())
             .read()
             .unwrap();
         let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
@@ -211,7 +215,7 @@ fn root_private_keys_on_a_web_server_are_warned_of() {
             "{option}: {warnings}"
         );
     }
-    let (status, stdout, stderr) = source.build(&container()).output().unwrap();
+    let (status, stdout, stderr) = source.build(&container.path()).output().unwrap();
     assert!(status.success(), "{stderr}");
     assert!(
         stderr.starts_with("warning: the image holds private keys"),
@@ -236,7 +240,7 @@ fn root_private_keys_on_a_web_server_are_warned_of() {
 #[test]
 fn root_the_kernels_checksum_goes_along_and_goes_again() {
     let source = SourceDisk::whole().unwrap();
-    let container = Changed::of(&container()).unwrap();
+    let container = Changed::with_an_initramfs().unwrap();
     let modules = fs::read_dir(container.at("usr/lib/modules")).unwrap();
     let version = modules
         .map(|e| e.unwrap().file_name().into_string().unwrap())
@@ -315,9 +319,12 @@ fn root_links_in_the_container_lead_no_write_outside() {
 
 #[test]
 fn root_the_containers_mksquashfs_packs_where_it_knows_more() {
-    let source = SourceDisk::whole().unwrap();
+    let (source, container) = (
+        SourceDisk::whole().unwrap(),
+        Changed::with_an_initramfs().unwrap(),
+    );
     let old = Programs::with("mksquashfs", "echo '  gzip (default)'; exit 1").unwrap();
-    let build = source.build(&container()).env("PATH", old.path());
+    let build = source.build(&container.path()).env("PATH", old.path());
     build.run().unwrap();
     let manifest = source.manifest();
     assert_eq!(manifest.compressor, "zstd");

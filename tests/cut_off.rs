@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::MANIFEST;
+use livemode_tests::container::Changed;
 use livemode_tests::disk::{self, Mounted};
 use livemode_tests::source::{differences, listing, prep, remove, wait_for, SourceDisk, WORK};
 use livemode_tests::testbed::{self, Suite};
@@ -54,7 +55,10 @@ fn root_kill_nine_at_any_moment_leaves_nothing() {
 fn root_an_interrupt_leaves_nothing() {
     let source = SourceDisk::whole().unwrap();
     let before = source.listing().unwrap();
-    let mut build = started(&source.build(&container()));
+    // A shell in the background, and nohup, have it ignored by all that they start.
+    let heeding = Cmd::new("env").arg("--default-signal=INT");
+    let heeding = heeding.args(source.build(&container()).words());
+    let mut build = started(&heeding.env("LEAPP_UNSUPPORTED", "1"));
     wait_for("dracut", || {
         source.at(WORK).join("upper/var/tmp").exists() || build.try_wait().unwrap().is_some()
     });
@@ -68,12 +72,15 @@ fn root_an_interrupt_leaves_nothing() {
 
 #[test]
 fn root_a_full_disk_in_the_middle_keeps_the_earlier_build() {
-    let source = SourceDisk::whole().unwrap();
-    source.build(&container()).run().unwrap();
+    let (source, container) = (
+        SourceDisk::whole().unwrap(),
+        Changed::with_an_initramfs().unwrap(),
+    );
+    source.build(&container.path()).run().unwrap();
     let before = source.listing().unwrap();
     let earlier = source.manifest();
 
-    let mut second = started(&source.build(&container()));
+    let mut second = started(&source.build(&container.path()));
     let image = source.at(WORK).join("image");
     wait_for("the image", || {
         image.exists() || second.try_wait().unwrap().is_some()
@@ -110,13 +117,16 @@ fn fill(path: &Path) {
 /// Stopped after each rename of the program itself: what the disk holds then is what a power cut leaves.
 #[test]
 fn root_a_power_cut_at_any_rename_can_be_taken_back() {
-    let source = SourceDisk::whole().unwrap();
+    let (source, container) = (
+        SourceDisk::whole().unwrap(),
+        Changed::with_an_initramfs().unwrap(),
+    );
     let before = inside(source.root());
     Cmd::new("sync").arg("-f").arg(source.root()).run().unwrap();
     let traced = Cmd::new("strace")
         .args(["-q", "-o", "/dev/null", "-e", "trace=/^rename"])
         .args(["-e", "inject=/^rename:signal=SIGSTOP"])
-        .args(source.build(&container()).words())
+        .args(source.build(&container.path()).words())
         .env("LEAPP_UNSUPPORTED", "1");
     let mut strace = started(&traced);
     let cuts = tempfile::tempdir().unwrap();

@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
+use livemode_tests::container::Changed;
 use livemode_tests::source::{
     differences, remove, sorted_words, wait_for, SourceDisk, OLD_KERNEL as OLD, WORK,
 };
-use livemode_tests::testbed::{self, Suite};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 
 const NOTHING: [String; 0] = [];
 const KERNEL: &str = "/boot/vmlinuz-upgrade.x86_64";
 
-fn container() -> PathBuf {
-    testbed::container(Suite::Bookworm).unwrap()
+fn container() -> Changed {
+    Changed::with_an_initramfs().unwrap()
 }
 
-fn build(source: &SourceDisk) -> Cmd {
-    source.build(&container()).args(["--boot-entry", "grubby"])
+fn build(source: &SourceDisk, container: &Changed) -> Cmd {
+    source.build(&container.path()).args(["--boot-entry", "grubby"])
 }
 
 /// Everything but what the stand-in counts in.
@@ -56,7 +56,7 @@ fn without_loader(source: &SourceDisk) -> BTreeMap<PathBuf, String> {
 
 #[test]
 fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
-    let source = SourceDisk::with_grubby().unwrap();
+    let (source, container) = (SourceDisk::with_grubby().unwrap(), container());
     let config = "livemode: {dracut_network: ip=dhcp nameserver=10.0.0.1 nameserver=10.0.0.2}\n";
     fs::create_dir_all(source.at("etc/leapp/actor_conf.d")).unwrap();
     fs::write(source.at("etc/leapp/actor_conf.d/livemode.yaml"), config).unwrap();
@@ -64,7 +64,7 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
     let plan = source
         .prep()
         .args(["plan", "--boot-entry", "grubby", "--userspace"])
-        .arg(container())
+        .arg(container.path())
         .read()
         .unwrap();
     for call in [
@@ -77,7 +77,7 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
     }
     // The second build replaces the entry of the first.
     for _ in 0..2 {
-        build(&source).run().unwrap();
+        build(&source, &container).run().unwrap();
         let manifest = source.manifest();
         assert_eq!(manifest.boot.loader, "grubby");
         assert_eq!(manifest.boot.former_default.as_deref(), Some(OLD));
@@ -94,7 +94,7 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
         assert_eq!(source.default_kernel(), KERNEL);
     }
     // An image without its entry would leave the entry of another one behind.
-    let (status, _, stderr) = source.build(&container()).output().unwrap();
+    let (status, _, stderr) = source.build(&container.path()).output().unwrap();
     assert_eq!(status.code(), Some(4), "{stderr}");
     assert!(stderr.contains("an earlier build has a boot entry"), "{stderr}");
     for _ in 0..2 {
@@ -107,13 +107,13 @@ fn root_the_entry_has_exactly_our_arguments_and_remove_restores_the_default() {
 
 #[test]
 fn root_an_entry_that_fails_half_way_leaves_all_as_it_was() {
-    let source = SourceDisk::with_grubby().unwrap();
+    let (source, container) = (SourceDisk::with_grubby().unwrap(), container());
     let fails = |call: u32| fs::write(source.at("etc/grubby-fails-at"), call.to_string()).unwrap();
     let attempt = |call: u32| {
         fails(call);
         let _ = fs::remove_file(source.at("run/grubby-calls"));
         let (before, loader_before) = (without_loader(&source), loader(&source));
-        let (status, _, stderr) = build(&source).output().unwrap();
+        let (status, _, stderr) = build(&source, &container).output().unwrap();
         assert_eq!(status.code(), Some(1), "call {call}: {stderr}");
         assert!(
             stderr.contains("making the boot entry: ") && stderr.contains(&format!("call {call} fails")),
@@ -131,7 +131,7 @@ fn root_an_entry_that_fails_half_way_leaves_all_as_it_was() {
         attempt(call);
     }
     fs::remove_file(source.at("etc/grubby-fails-at")).unwrap();
-    build(&source).run().unwrap();
+    build(&source, &container).run().unwrap();
     let earlier = source.manifest();
     // A second one disarms the entry and removes it before: six.
     for call in 1..=6 {
@@ -143,12 +143,12 @@ fn root_an_entry_that_fails_half_way_leaves_all_as_it_was() {
 
 #[test]
 fn root_a_kill_in_the_middle_of_the_entry_leaves_all_as_it_was() {
-    let source = SourceDisk::with_grubby().unwrap();
+    let (source, container) = (SourceDisk::with_grubby().unwrap(), container());
     for call in 1..=3 {
         fs::write(source.at("etc/grubby-hangs-at"), call.to_string()).unwrap();
         let _ = fs::remove_file(source.at("run/grubby-calls"));
         let (before, loader_before) = (without_loader(&source), loader(&source));
-        let started = build(&source).spawn(|command| {
+        let started = build(&source, &container).spawn(|command| {
             command.process_group(0);
             command.stdout(Stdio::null()).stderr(Stdio::null());
         });
@@ -174,9 +174,9 @@ fn root_a_kill_in_the_middle_of_the_entry_leaves_all_as_it_was() {
 
 #[test]
 fn root_without_grubby_the_entry_is_refused() {
-    let source = SourceDisk::bare().unwrap();
+    let (source, container) = (SourceDisk::bare().unwrap(), container());
     let before = source.listing().unwrap();
-    let (status, _, stderr) = build(&source).output().unwrap();
+    let (status, _, stderr) = build(&source, &container).output().unwrap();
     assert_eq!(status.code(), Some(4), "{stderr}");
     assert!(
         stderr.contains("grubby is missing; install it, or give --boot-entry none"),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::LEAPP_LOG;
+use livemode_tests::binaries::workspace;
 use livemode_tests::disk::Mounted;
 use livemode_tests::server::{free_port, Manner, Server};
 use livemode_tests::subject::Subject;
@@ -105,22 +106,24 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// The image was built for a port that nobody listens on: each server has its own.
+fn serve_from(subject: &mut Subject, server: &Server) {
+    let port = format!("10.0.2.2:{}/", server.port());
+    subject.arguments = subject.arguments.replace("10.0.2.2:1/", &port);
+}
+
 #[test]
 fn vm_an_image_by_url_and_an_admin_over_ssh() {
-    let server = Server::start(Vec::new(), Manner::Status(404)).unwrap();
-    let config = format!(
-        "livemode:
-  url_to_load_squashfs_image_from: http://10.0.2.2:{}/live.img
+    let config = "livemode:
+  url_to_load_squashfs_image_from: http://10.0.2.2:1/live.img
   dracut_network: ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none net.ifnames=0
   setup_network_manager: yes
   setup_opensshd_using_auth_keys: /root/keys
   setup_passwordless_root: yes
   autostart_upgrade_after_reboot: no
   additional_packages: [demo-extra]
-",
-        server.port()
-    );
-    let mut subject = Subject::arranged(Suite::Bookworm, &config, |_, _| Ok(())).unwrap();
+";
+    let mut subject = Subject::new(Suite::Bookworm, "url", config).unwrap();
     let disk = subject.mounted().unwrap();
     let image = fs::read(disk.at(IMAGE)).unwrap();
     assert_eq!(mode(&disk.at(IMAGE)), 0o600);
@@ -130,7 +133,9 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
     drop(disk);
 
     // The server has no image: the local one serves. The boot line wins over the file.
+    let server = Server::start(Vec::new(), Manner::Status(404)).unwrap();
     let mut fallback = subject.twin().unwrap();
+    serve_from(&mut fallback, &server);
     fallback.nic = "user,model=virtio-net-pci".to_owned();
     fallback.arguments += " upgrade.autostart=1";
     let console = fallback.boot().unwrap();
@@ -153,10 +158,7 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
     }
 
     let whole = Server::start(image, Manner::Breaks(100 << 20)).unwrap();
-    subject.arguments = subject.arguments.replace(
-        &format!("10.0.2.2:{}/", server.port()),
-        &format!("10.0.2.2:{}/", whole.port()),
-    );
+    serve_from(&mut subject, &whole);
     let ssh = Ssh::new();
     subject.nic = format!(
         "user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{}-10.0.2.77:22",
@@ -220,25 +222,20 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
 #[test]
 #[cfg(feature = "all")]
 fn vm_a_target_of_debian_13_fetches_its_image() {
-    let server = Server::start(Vec::new(), Manner::Status(404)).unwrap();
-    let config = format!(
-        "livemode:
-  url_to_load_squashfs_image_from: http://10.0.2.2:{}/live.img
+    let config = "livemode:
+  url_to_load_squashfs_image_from: http://10.0.2.2:1/live.img
   dracut_network: ip=dhcp
-",
-        server.port()
-    );
-    let mut subject = Subject::arranged(Suite::Trixie, &config, |_, _| Ok(())).unwrap();
+";
+    let mut subject = Subject::new(Suite::Trixie, "url", config).unwrap();
     let whole = Server::start(
         fs::read(subject.mounted().unwrap().at(IMAGE)).unwrap(),
         Manner::Whole,
     )
     .unwrap();
-    let port = |server: &Server| format!("10.0.2.2:{}/", server.port());
-    subject.arguments = subject.arguments.replace(&port(&server), &port(&whole));
+    serve_from(&mut subject, &whole);
     subject.nic = "user,model=virtio-net-pci".to_owned();
     let console = subject.boot().unwrap();
-    let mounted = format!("of http://{}live.img is mounted as root", port(&whole));
+    let mounted = format!("of http://10.0.2.2:{}/live.img is mounted as root", whole.port());
     assert!(console.contains(&mounted), "{console}");
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
     assert_eq!(whole.requests(), ["0"]);
@@ -249,7 +246,8 @@ fn vm_a_target_of_debian_13_fetches_its_image() {
 fn vm_an_image_lies_anywhere() {
     const UUID: &str = "6c697665-6d6f-4d6f-8d6f-64656d6f3032";
     let config = "livemode: {squashfs_image_path: /images/live upgrade.img}\n";
-    let subject = Subject::arranged(Suite::Bookworm, config, |source, second| {
+    let code = workspace().join(file!());
+    let subject = Subject::arranged(Suite::Bookworm, "anywhere", config, &code, |source, second| {
         fs::File::create(second)?.set_len(2 << 30)?;
         Cmd::new("mkfs.btrfs")
             .args(["-q", "-U", UUID])

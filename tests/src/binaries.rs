@@ -1,4 +1,4 @@
-//! Our own programs, from a release build.
+//! Our own programs, as they were built last.
 use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
@@ -10,12 +10,19 @@ pub fn workspace() -> &'static Path {
         .expect("the tests are a directory of the workspace")
 }
 
-/// `livemode-prep`, `livemode-boot` or `livemode-run`, as `cargo build --release` leaves it.
+/// Names the directory with our programs, where it is not the one that `cargo build --release` fills.
+const BINARIES: &str = "LIVEMODE_BINARIES";
+
+fn directory() -> PathBuf {
+    std::env::var_os(BINARIES).map_or_else(|| workspace().join("target/release"), PathBuf::from)
+}
+
+/// `livemode-prep`, `livemode-boot` or `livemode-run`.
 ///
 /// # Panics
 /// When it has not been built.
 pub fn binary(name: &str) -> PathBuf {
-    let path = workspace().join("target/release").join(name);
+    let path = directory().join(name);
     assert!(
         path.is_file(),
         "{} is missing: cargo build --release",
@@ -33,6 +40,8 @@ pub fn install(root: &Path) {
         .arg("-C")
         .arg(workspace())
         .args(["--silent", "install"]);
-    let install = install.arg(format!("DESTDIR={}", root.display()));
+    let install = install
+        .arg(format!("DESTDIR={}", root.display()))
+        .arg(format!("BUILT={}", directory().display()));
     install.run().expect("make install works");
 }

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 
+use crate::testbed::{self, Suite};
+
+/// Where [`Changed::with_an_initramfs`] has it: a directory that is not packed into the image.
+const READY: &str = "boot/ready-initramfs";
+
 /// An overlay of a container, which itself stays as it is.
 pub struct Changed {
     dir: tempfile::TempDir,
@@ -33,6 +38,20 @@ impl Changed {
             .arg(dir.path().join("root"))
             .run()?;
         Ok(Self { dir })
+    }
+
+    /// An overlay of the container in which dracut gives out at once what the real one has made before: for tests of all that
+    /// is done beside it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn with_an_initramfs() -> Result<Self> {
+        let changed = Self::of(&testbed::container(Suite::Bookworm)?)?;
+        let ready = testbed::prepared(Suite::Bookworm, "default", "livemode:\n")?.initramfs();
+        fs::copy(&ready, changed.at(READY)).with_context(|| format!("copying {}", ready.display()))?;
+        let script = format!("#!/bin/sh\nfor output; do :; done\nexec cp /{READY} \"$output\"\n");
+        write_program(&changed.at("usr/bin/dracut"), &script)?;
+        Ok(changed)
     }
 
     /// Its root directory.
@@ -97,9 +116,7 @@ impl Programs {
     /// When it cannot be made.
     pub fn with(name: &str, script: &str) -> Result<Self> {
         let programs = Self::without(name)?;
-        let path = programs.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        write_program(&programs.path().join(name), &format!("#!/bin/sh\n{script}\n"))?;
         Ok(programs)
     }
 
@@ -107,4 +124,9 @@ impl Programs {
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+fn write_program(path: &Path, script: &str) -> Result<()> {
+    fs::write(path, script).with_context(|| format!("writing {}", path.display()))?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }

@@ -25,33 +25,30 @@ impl Subject {
     /// # Errors
     /// When something cannot be made.
     pub fn new(suite: Suite, name: &str, config: &str) -> Result<Self> {
-        let prepared = testbed::prepared(suite, name, config)?;
-        let dir = tempfile::tempdir()?;
-        disk::copy(&prepared.disk(), &dir.path().join("disk.img"))?;
-        Ok(Self {
-            arguments: prepared.manifest.boot.arguments.clone(),
-            nic: NO_NIC.to_owned(),
-            prepared,
-            dir,
-        })
+        Self::of(testbed::prepared(suite, name, config)?)
     }
 
-    /// A subject for a disk that is made here: `arrange` makes the source system ready, and a second disk where the path
-    /// it is given says, before `livemode-prep build` runs; what it gives is dropped after that.
+    /// The same after `arrange`, a function of the file `code`, has made the source system ready, and a second disk where the
+    /// path it is given says; what it gives is dropped after `livemode-prep build`.
     ///
     /// # Errors
     /// When something cannot be made.
     pub fn arranged<T>(
         suite: Suite,
+        name: &str,
         config: &str,
+        code: &Path,
         arrange: impl FnOnce(&Mounted, &Path) -> Result<T>,
     ) -> Result<Self> {
+        Self::of(testbed::arranged(suite, name, config, Some(code), arrange)?)
+    }
+
+    fn of(prepared: Prepared) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let second = dir.path().join("second.img");
-        let prepared = testbed::arranged(suite, &dir.path().join("prepared"), config, |mounted| {
-            arrange(mounted, &second)
-        })?;
-        std::fs::rename(prepared.disk(), dir.path().join("disk.img"))?;
+        disk::copy(&prepared.disk(), &dir.path().join("disk.img"))?;
+        if let Some(second) = prepared.second_disk() {
+            disk::copy(&second, &dir.path().join("second.img"))?;
+        }
         Ok(Self {
             arguments: prepared.manifest.boot.arguments.clone(),
             nic: NO_NIC.to_owned(),
@@ -67,7 +64,6 @@ impl Subject {
     pub fn twin(&self) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         disk::copy(&self.disk(), &dir.path().join("disk.img"))?;
-        // What was made for an arranged subject lies in its own directory.
         Ok(Self {
             prepared: self.prepared.clone(),
             arguments: self.arguments.clone(),

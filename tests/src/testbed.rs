@@ -12,6 +12,8 @@ use crate::{cache, disk};
 /// Large enough for the source, the image and what `build` wants free.
 pub const DISK_MIB: u64 = 2300;
 
+const SECOND: &str = "second.img";
+
 /// Debian's releases near to the targets of an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
@@ -95,6 +97,10 @@ impl Prepared {
     pub fn disk(&self) -> PathBuf {
         self.dir.join("disk.img")
     }
+    /// The second disk, where there is one.
+    pub fn second_disk(&self) -> Option<PathBuf> {
+        Some(self.dir.join(SECOND)).filter(|disk| disk.exists())
+    }
     /// The kernel that `build` put into /boot.
     pub fn kernel(&self) -> PathBuf {
         self.dir.join("kernel")
@@ -118,31 +124,31 @@ impl Prepared {
 /// # Errors
 /// When something cannot be made; `build`'s own error is in it.
 pub fn prepared(suite: Suite, name: &str, config: &str) -> Result<Prepared> {
-    let (source, container) = (source()?, container(suite)?);
-    let binaries = ["livemode-prep", "livemode-boot", "livemode-run"].map(binary);
-    let inputs: Vec<&Path> = binaries.iter().map(PathBuf::as_path).collect();
-    let trees = [&source, &container].map(|t| t.to_string_lossy().into_owned());
-    let texts = [trees[0].as_str(), trees[1].as_str(), config];
-    let name = format!("prepared-{}-{name}", suite.name());
-    let dir = cache::entry(&name, &texts, &inputs, |out| {
-        prepare(out, &source, &container, config, |_| Ok(()))
-    })?;
-    Prepared::read(dir)
+    arranged(suite, name, config, None, |_, _| Ok(()))
 }
 
-/// The same, not cached: `arrange` makes the source system ready before the build; what it gives (mounts, say) is
-/// dropped after that.
+/// The same of a source system that `arrange`, a function of the file `code`, makes ready before the build, and a second disk
+/// with it where the path it is given says; what it gives (mounts, say) is dropped after that.
 ///
 /// # Errors
 /// As [`prepared`], and those of `arrange`.
 pub fn arranged<T>(
     suite: Suite,
-    out: &Path,
+    name: &str,
     config: &str,
-    arrange: impl FnOnce(&disk::Mounted) -> Result<T>,
+    code: Option<&Path>,
+    arrange: impl FnOnce(&disk::Mounted, &Path) -> Result<T>,
 ) -> Result<Prepared> {
-    prepare(out, &source()?, &container(suite)?, config, arrange)?;
-    Prepared::read(out.to_owned())
+    let (source, container) = (source()?, container(suite)?);
+    let binaries = ["livemode-prep", "livemode-boot", "livemode-run"].map(binary);
+    let inputs: Vec<&Path> = binaries.iter().map(PathBuf::as_path).chain(code).collect();
+    let trees = [&source, &container].map(|t| t.to_string_lossy().into_owned());
+    let texts = [trees[0].as_str(), trees[1].as_str(), config];
+    let name = format!("prepared-{}-{name}", suite.name());
+    let dir = cache::entry(&name, &texts, &inputs, |out| {
+        prepare(out, &source, &container, config, arrange)
+    })?;
+    Prepared::read(dir)
 }
 
 fn prepare<T>(
@@ -150,7 +156,7 @@ fn prepare<T>(
     source: &Path,
     container: &Path,
     config: &str,
-    arrange: impl FnOnce(&disk::Mounted) -> Result<T>,
+    arrange: impl FnOnce(&disk::Mounted, &Path) -> Result<T>,
 ) -> Result<()> {
     if out.exists() {
         fs::remove_dir_all(out)?;
@@ -162,7 +168,7 @@ fn prepare<T>(
     let configs = mounted.at("etc/leapp/actor_conf.d");
     fs::create_dir_all(&configs)?;
     fs::write(configs.join("livemode.yaml"), config)?;
-    let arrangement = arrange(&mounted)?;
+    let arrangement = arrange(&mounted, &out.join(SECOND))?;
     build(mounted.path(), container).run()?;
     for (from, to) in [
         ("boot/vmlinuz-upgrade.x86_64", "kernel"),

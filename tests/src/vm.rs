@@ -8,12 +8,21 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
 
+use crate::pulse::{self, Look, Pulse};
+use crate::qmp::Qmp;
+use crate::slot::Slot;
+
 /// Whole life of a machine, on a busy host.
 const LIMIT: Duration = Duration::from_secs(420);
-/// No output for so long: the emulator has stalled.
+/// No sign of life for so long: the emulator has stalled.
 const STALL: Duration = Duration::from_secs(120);
+/// How often QEMU is asked what it makes of its machine.
+const ASK: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
-const MEMORY_MIB: &str = "1536";
+/// Memory of a machine, MiB.
+pub const MEMORY_MIB: u64 = 1536;
+/// Of a console, in an error.
+const SHOWN_LINES: usize = 40;
 
 /// A machine to start.
 #[derive(Debug, Clone)]
@@ -120,7 +129,7 @@ impl Machine<'_> {
     ///
     /// # Errors
     /// When it does neither within the limit; the end of its console is in the error. A stall of the emulator (no
-    /// output at all for long) is tried once more, with the disk as it was.
+    /// sign of life for long) is tried once more, with the disk as it was.
     pub fn run(&self) -> Result<String> {
         self.with(Running::wait)
     }
@@ -155,10 +164,16 @@ impl Machine<'_> {
     /// # Errors
     /// When QEMU cannot be started.
     pub fn start(&self) -> Result<Running> {
+        let slot = Slot::take()?;
         let first = self.disks.first().context("a machine without a disk")?;
         let log = first.file.with_extension("console");
         let console = fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let control = first.file.with_extension("qmp");
         let mut qemu = Cmd::new("qemu-system-x86_64")
+            // The threads have names, by which the virtual processor's is found.
+            .args(["-name", "machine,debug-threads=on"])
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", control.display()))
             .args([
                 "-accel",
                 "tcg,thread=multi",
@@ -169,7 +184,7 @@ impl Machine<'_> {
                 "-smp",
                 "1",
                 "-m",
-                MEMORY_MIB,
+                &MEMORY_MIB.to_string(),
             ])
             .args([
                 "-display",
@@ -205,14 +220,17 @@ impl Machine<'_> {
             qemu,
             stdin,
             log,
+            control,
+            stall: STALL,
             started: Instant::now(),
+            _slot: slot,
         })
     }
 }
 
-/// No output for [`STALL`].
+/// No sign of life for [`STALL`].
 #[derive(Debug)]
-struct Stalled;
+pub struct Stalled;
 
 impl std::fmt::Display for Stalled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -227,7 +245,11 @@ pub struct Running {
     qemu: Child,
     stdin: ChildStdin,
     log: PathBuf,
+    control: PathBuf,
+    stall: Duration,
     started: Instant,
+    // Given back when QEMU is gone.
+    _slot: Slot,
 }
 
 impl Running {
@@ -284,51 +306,116 @@ impl Running {
         self.until(|_| false, "the machine's end")
     }
 
+    /// Another limit than [`STALL`].
+    pub fn stalled_after(mut self, limit: Duration) -> Self {
+        self.stall = limit;
+        self
+    }
+
+    /// QEMU's process.
+    pub fn pid(&self) -> u32 {
+        self.qemu.id()
+    }
+
+    /// Processor time of the virtual processor so far; none where QEMU has no such thread yet, or no longer.
+    ///
+    /// # Errors
+    /// When the kernel's answer cannot be understood.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid()));
+        let Ok(entries) = fs::read_dir(&tasks) else {
+            return Ok(Duration::ZERO);
+        };
+        for task in entries.flatten() {
+            let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            if read("comm").starts_with("CPU ") {
+                return processor_time(&read("stat"));
+            }
+        }
+        Ok(Duration::ZERO)
+    }
+
     fn until(&mut self, found: impl Fn(&str) -> bool, what: &str) -> Result<String> {
-        let (mut length, mut grown) = (0, Instant::now());
+        let look = |running: &Self, console: &str| -> Result<Look> {
+            Ok(Look {
+                at: running.started.elapsed(),
+                console: console.len() as u64,
+                processor: running.processor_time()?,
+            })
+        };
+        let mut pulse = Pulse::new(self.stall, look(self, &self.console())?);
+        let mut asked = Instant::now();
         loop {
             let ended = self.qemu.try_wait()?.is_some();
             let console = self.console();
             if found(&console) || (ended && what == "the machine's end") {
                 return Ok(console);
             }
-            let end = || {
-                console
-                    .lines()
-                    .rev()
-                    .take(40)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .rev()
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            };
             if ended {
-                bail!("the machine ended before {what}; its console:\n{}", end());
-            }
-            if console.len() != length {
-                (length, grown) = (console.len(), Instant::now());
+                bail!("the machine ended before {what}; its console:\n{}", end(&console));
             }
             if self.started.elapsed() > LIMIT {
                 bail!(
                     "waiting for {what}: {} s are over; its console:\n{}",
                     LIMIT.as_secs(),
-                    end()
+                    end(&console)
                 );
             }
-            if grown.elapsed() > STALL {
+            if pulse.has_stalled(look(self, &console)?) {
                 return Err(anyhow::Error::new(Stalled)
-                    .context(end())
+                    .context(end(&console))
                     .context(format!("waiting for {what}")));
+            }
+            if asked.elapsed() > ASK {
+                asked = Instant::now();
+                // One that does not answer has ended meanwhile, or stalled, which shows by itself.
+                let status = Qmp::connect(&self.control).and_then(|mut qmp| qmp.status());
+                if let Some(fault) = status.ok().and_then(|status| pulse::fault(&status)) {
+                    bail!("waiting for {what}: {fault}; its console:\n{}", end(&console));
+                }
             }
             std::thread::sleep(POLL);
         }
     }
 }
 
+/// The last lines of a console.
+fn end(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+}
+
+/// Processor time of a thread by its line in /proc/PID/task/TID/stat (proc(5)): user and kernel, the fields 14 and 15, in
+/// the hundredths of a second that Linux counts in for programs.
+fn processor_time(stat: &str) -> Result<Duration> {
+    if stat.is_empty() {
+        return Ok(Duration::ZERO);
+    }
+    // The second field is a name in parentheses, of any characters.
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .with_context(|| format!("no name in {stat}"))?;
+    let mut ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let mut next = || -> Result<u64> { Ok(ticks.next().with_context(|| format!("too short: {stat}"))??) };
+    Ok(Duration::from_millis((next()? + next()?) * 10))
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_time_is_that_of_user_and_kernel() {
+        let stat = "21542 (CPU 0/TCG) R) S 1 21542 21542 0 -1 4194304 1021 0 3 0 412 38 0 0 20 0 4 0 1 2 3";
+        assert_eq!(processor_time(stat).unwrap(), Duration::from_millis(4500));
+        assert_eq!(processor_time("").unwrap(), Duration::ZERO);
+        assert!(processor_time("1 (x) S 1").is_err());
     }
 }
