@@ -28,7 +28,7 @@ const LINE: &str =
 /// The work directory of a build with the default configuration.
 pub const WORK: &str = "var/lib/leapp/.livemode-work";
 /// For what takes a second or a few, on a machine of any load.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// The disk goes with it.
 pub struct SourceDisk {

@@ -13,7 +13,7 @@ use crate::qmp::Qmp;
 use crate::slot::Slot;
 
 /// Whole life of a machine, on a busy host.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(900);
 /// No sign of life for so long: the emulator has stalled.
 const STALL: Duration = Duration::from_secs(120);
 /// How often QEMU is asked what it makes of its machine.

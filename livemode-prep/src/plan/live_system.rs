@@ -215,7 +215,7 @@ fn log_in(config: &Config) -> Vec<Item> {
 
 fn banner(config: &Config) -> String {
     let start = if config.autostart_upgrade_after_reboot {
-        "The upgrade starts by itself, unless the boot entry says upgrade.autostart=0; then type  upgrade"
+        "The upgrade starts by itself, unless the boot entry says upgrade.autostart=0 or an attempt has failed: then type  upgrade"
     } else {
         "The upgrade waits: log in and type  upgrade  to start it."
     };
