@@ -161,4 +161,31 @@ mod tests {
             "line 2: expected device, mount point and type, found '/dev/sda1 /'"
         );
     }
+
+    #[test]
+    fn options_are_looked_at_as_a_whole() {
+        let entry = &parse("/dev/sda1 / ext4 ,noauto,,x-systemd.automount 0 1").unwrap()[0];
+        assert_eq!(
+            entry.options().collect::<Vec<_>>(),
+            ["noauto", "x-systemd.automount"]
+        );
+        assert!(entry.has("noauto"));
+        assert!(!entry.has("auto") && !entry.has(""));
+    }
+
+    #[test]
+    fn only_a_backslash_with_three_octal_digits_is_an_escape() {
+        for (text, plain) in [
+            (r"a\040b", "a b"),
+            (r"\134040", r"\040"),
+            (r"\04", r"\04"),
+            (r"\089", r"\089"),
+            (r"\777", r"\777"),
+            ("a040", "a040"),
+            (r"x\", r"x\"),
+            ("é", "é"),
+        ] {
+            assert_eq!(unescape(text), plain, "{text}");
+        }
+    }
 }

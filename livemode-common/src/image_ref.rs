@@ -103,4 +103,23 @@ mod tests {
             assert_eq!(ImageRef::parse(text), None, "{text}");
         }
     }
+
+    #[test]
+    fn only_a_urls_user_is_hidden() {
+        for (text, shown) in [
+            ("http://host/live.img", "http://host/live.img"),
+            ("https://user@host?mail=a@b", "https://host?mail=a@b"),
+            ("https://u:p@host#x@y", "https://host#x@y"),
+            ("/dev/disk/by-id/x://a@b", "/dev/disk/by-id/x://a@b"),
+            ("LABEL=a://b@c", "LABEL=a://b@c"),
+        ] {
+            assert_eq!(ImageRef::parse(text).unwrap().shown(), shown);
+        }
+    }
+
+    #[test]
+    fn a_label_is_in_the_name_of_its_link_as_udev_writes_it() {
+        let device = ImageRef::Label("Ä#+-.:=@_/\t9".into()).device().unwrap();
+        assert_eq!(device, PathBuf::from(r"/dev/disk/by-label/Ä#+-.:=@_\x2f\x099"));
+    }
 }

@@ -199,4 +199,78 @@ mod tests {
             assert!(check(word).unwrap_err().contains("not complete"), "{word}");
         }
     }
+
+    #[test]
+    fn the_forms_of_ip_are_told_apart_by_their_first_field() {
+        for value in [
+            "none",
+            "off",
+            "on",
+            "any",
+            "dhcp6",
+            "auto6",
+            "either6",
+            "link6",
+            "ibft",
+            "link-local",
+            "dhcp,auto6",
+            "eth0:auto6",
+            "10.0.0.1:10.0.0.9:10.0.0.2:24:host:eth0:",
+            ":10.0.0.9:10.0.0.2::::dhcp",
+            "2001:db8::1",
+        ]
+        .iter()
+        .filter(|value| !value.starts_with("2001"))
+        {
+            assert_eq!(check(&format!("ip={value}")), Ok(()), "{value}");
+        }
+        for value in [
+            "dhcp,maybe",
+            "eth0:maybe",
+            "eth0:single-dhcp",
+            "eth0:",
+            ":dhcp",
+            "2001:db8::1",
+            "10.0.0.1:peer:10.0.0.2:24:host:eth0:none",
+            "10.0.0.1::gateway:24:host:eth0:none",
+            "10.0.0.1::10.0.0.2:24:host:eth0",
+            "[2001:db8::2]]::[2001:db8::1]:64:host:eth0:none",
+            "[[2001:db8::2]::[2001:db8::1]:64:host:eth0:none",
+            "[2001:db8::2]::[2001:db8::1]:64:host:eth0:none:[",
+        ] {
+            assert!(check(&format!("ip={value}")).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn fields_end_at_colons_outside_of_brackets() {
+        assert_eq!(fields("a:[b:c]:d"), Some(vec!["a", "[b:c]", "d"]));
+        assert_eq!(fields("::"), Some(vec!["", "", ""]));
+        for broken in ["", "a:[b", "a]:b", "[[a]]", "[a]]"] {
+            assert_eq!(fields(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_there_where_one_must_be() {
+        for word in [
+            "rd.net.timeout.dhcp",
+            "rd.net.x=",
+            "ip",
+            "nameserver",
+            "vlan=",
+            "rd.peerdns",
+            "BOOTIF",
+        ] {
+            assert!(check(word).unwrap_err().contains("not complete"), "{word}");
+        }
+        for word in FLAGS {
+            assert_eq!(check(word), Ok(()), "{word}");
+        }
+        for word in ["rd.network=x", "bonding", "nameservers=8.8.8.8", "", "=x"] {
+            assert!(check(word).unwrap_err().contains("no network argument"), "{word}");
+        }
+        assert_eq!(check("nameserver=2001:db8::53"), Ok(()));
+        assert!(check("nameserver=[8.8.8.8").is_err());
+    }
 }
