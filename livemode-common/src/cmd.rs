@@ -62,7 +62,7 @@ impl Cmd {
         self
     }
 
-    /// Lets it go on when we are killed, out of reach of a terminal's ^C.
+    /// Lets it go on when we are killed. It has a process group of its own, so a terminal's ^C does not reach it.
     #[must_use]
     pub fn outlive_us(mut self) -> Self {
         self.outlives_us = true;
@@ -77,7 +77,7 @@ impl Cmd {
         self
     }
 
-    /// The words, program first.
+    /// Program and arguments, as text.
     pub fn words(&self) -> Vec<String> {
         std::iter::once(&self.program)
             .chain(&self.args)
@@ -85,7 +85,7 @@ impl Cmd {
             .collect()
     }
 
-    /// Runs it to its end, output to nowhere.
+    /// Runs it to its end; what it writes to stdout is dropped.
     ///
     /// # Errors
     /// When it cannot be started, takes longer than its limit or does not exit with 0; the tail of its stderr is in the
@@ -130,7 +130,7 @@ impl Cmd {
     /// Runs it to its end with stdout and stderr as one stream given to `sink`, piece by piece.
     ///
     /// # Errors
-    /// When it cannot be started or takes longer than its limit; an error of `sink` is not asked for.
+    /// When it cannot be started or takes longer than its limit. `sink` cannot fail: it keeps its own errors.
     pub fn stream(&self, mut sink: impl FnMut(&[u8])) -> Result<ExitStatus> {
         let (reader, writer) = std::io::pipe().context("making a pipe")?;
         let second = writer.try_clone().context("making a pipe")?;
@@ -142,8 +142,8 @@ impl Cmd {
         self.exited(end, "")
     }
 
-    /// Runs it to its end, stdout to nowhere, and gives its status and what it wrote to stderr: of more than 16 KiB the
-    /// beginning and the end. `look` is called with its process id at once and then at most once in `every`.
+    /// Runs it to its end, drops its stdout, and gives its status and its stderr: of more than 16 KiB the beginning and
+    /// the end. `look` is called with its process id at once and then at most once in `every`.
     ///
     /// # Errors
     /// When it cannot be started or takes longer than its limit.

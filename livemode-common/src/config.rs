@@ -21,12 +21,12 @@ pub struct Loaded {
     pub config: Config,
     /// For each key the file that set it, or `default`.
     pub origins: BTreeMap<String, String>,
-    /// What leapp's own loader would not like.
+    /// Where leapp's own loader would give up, though we read on.
     pub warnings: Vec<String>,
 }
 
-/// Reads every `*.yaml` of the directory; a directory that is not there holds none. Paths of the values are looked at
-/// below `root`, for no more than whether they are directories.
+/// Reads every `*.yaml` of the directory; a directory that is not there holds none. Of the paths
+/// among the values it is only looked whether they are directories, below `root`.
 ///
 /// # Errors
 /// [`Failure::Config`] with all faults of all files; another error when the directory cannot be read.
@@ -35,7 +35,7 @@ pub fn load(dir: &Path, root: &SysRoot) -> Result<Loaded> {
     let mut faults = Vec::new();
     for path in files(dir)? {
         if path.exists() && !path.is_file() {
-            // Reading a FIFO would wait for ever.
+            // Reading a FIFO would wait for a writer, for ever.
             faults.push(format!("{}: no regular file", path.display()));
             continue;
         }

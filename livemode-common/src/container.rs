@@ -1,6 +1,6 @@
-//! Writing into a container without being led out of it: links inside mean the container's root, as they
-//! will once it runs. Works on every kernel (el8's 4.18 has no openat2(2)); nothing else may change the tree
-//! meanwhile, which holds for a throw-away overlay.
+//! The files of a container. A symbolic link in it is followed inside it: an absolute one means the container's root, as
+//! it does once the container runs. openat2(2) would do that too, but el8's kernel 4.18 has none. So nothing else may
+//! change the tree meanwhile, which holds for an overlay of our own.
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-/// As the kernel's own limit (path_resolution(7)).
+/// How many links are followed in one path: as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
 
 /// The root directory of a container.
@@ -23,13 +23,13 @@ impl ContainerDir {
         Self(root.into())
     }
 
-    /// Its root directory on this machine.
+    /// The container's root directory on this machine.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Where `path` of the container lies on this machine, all links followed inside it.
-    /// What does not exist yet is taken as named.
+    /// A name that does not exist yet is kept as it is.
     ///
     /// # Errors
     /// When links go in circles or cannot be read.

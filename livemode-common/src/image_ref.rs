@@ -2,7 +2,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// What follows the scheme.
+/// What follows `livemode:` or `live:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageRef {
     /// `UUID=…` of the file system that holds it.
@@ -11,7 +11,7 @@ pub enum ImageRef {
     Label(String),
     /// The device itself.
     Device(PathBuf),
-    /// To be fetched.
+    /// The URL to fetch it from.
     Url(String),
 }
 
@@ -33,7 +33,7 @@ impl ImageRef {
             .then(|| Self::Url(text.to_owned()))
     }
 
-    /// As it may be shown: without the user and password of a URL.
+    /// As it may be shown to anyone: without the user and password of a URL.
     pub fn shown(&self) -> String {
         let text = self.to_string();
         let authority_end = |rest: &str| rest.find(['/', '?', '#']).unwrap_or(rest.len());

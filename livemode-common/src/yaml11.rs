@@ -1,6 +1,6 @@
-//! YAML as PyYAML's safe loader reads it: YAML 1.1's scalars and merge keys, on top of serde_yaml's parser, which by
-//! itself resolves by YAML 1.2. What PyYAML accepts silently, a key twice, is kept for the caller to judge. Of
-//! explicit tags only `!!str` is known.
+//! YAML as PyYAML's safe loader reads it: with the scalars and merge keys of YAML 1.1. The parser is serde_yaml's, which by
+//! itself reads YAML 1.2. A key that stands twice is kept twice, for the caller to judge. Of explicit tags only `!!str` is
+//! known.
 use std::fmt;
 
 use serde::de::{
@@ -28,8 +28,8 @@ pub fn parse(text: &str) -> Result<Option<Node>, String> {
     node.map(Some).map_err(|e| e.to_string())
 }
 
-/// The first look: what is a scalar, a list or a mapping. serde_yaml gives the letters of a scalar only to who asks for
-/// a string, and who asks must know that it is one.
+/// The first look: what is a scalar, a list or a mapping. serde_yaml gives the letters of a scalar only when it is asked for
+/// a string, and it can be asked for one only where a scalar stands.
 enum Shape {
     Nothing,
     Scalar,

@@ -1,4 +1,4 @@
-//! What is wrong with the values themselves.
+//! The values by themselves: paths, packages, the URL, and what does not go together.
 use std::path::Path;
 
 use super::network;
@@ -7,10 +7,10 @@ use crate::container::ContainerDir;
 use crate::sysroot::SysRoot;
 
 const URL_SCHEMES: [&str; 3] = ["http://", "https://", "ftp://"];
-/// Gone with the reboot, or no files at all.
+/// What lies in these top directories is gone after a reboot, or is no file.
 const NOT_ON_DISK: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
 
-/// Key and fault of each value that cannot be meant.
+/// Key and fault of each value that cannot work.
 pub(super) fn faults(config: &Config, root: &SysRoot) -> Vec<(&'static str, String)> {
     let mut faults = Vec::new();
     let mut check = |key, result: Result<(), String>| {

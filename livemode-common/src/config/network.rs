@@ -15,9 +15,9 @@ const METHODS: [&str; 11] = [
     "ibft",
     "link-local",
 ];
-/// `ip=` alone takes one more.
+/// One more method, for `ip=METHOD` without any other field.
 const SINGLE: &str = "single-dhcp";
-/// Which method stands at this place of `ip=CLIENT:PEER:GATEWAY:NETMASK:HOSTNAME:INTERFACE:METHOD…`.
+/// The place of the method among the fields, from 0, in `ip=CLIENT:PEER:GATEWAY:NETMASK:HOSTNAME:INTERFACE:METHOD…`.
 const METHOD_FIELD: usize = 6;
 
 /// Arguments with a value of their own form.
@@ -54,7 +54,10 @@ const FLAGS: [&str; 6] = [
 ];
 const PREFIX: &str = "rd.net.";
 
-/// An error for a word that is no network argument, or none that dracut could read.
+/// Checks one word.
+///
+/// # Errors
+/// When it is no network argument of dracut, or not in the form that dracut reads.
 pub(super) fn check(word: &str) -> Result<(), String> {
     let (key, value) = match word.split_once('=') {
         Some((key, value)) => (key, Some(value)),
@@ -90,7 +93,8 @@ fn is_method(word: &str) -> bool {
     word.split(',').all(|method| METHODS.contains(&method))
 }
 
-/// The forms: a method; an interface and a method, with MTU and MAC; the kernel's with up to nine fields.
+/// One of three forms: a method; an interface and a method, then MTU and MAC; addresses first, as the kernel's `ip=` has
+/// them.
 fn is_ip(value: &str) -> bool {
     let Some(fields) = fields(value) else {
         return false;
@@ -108,7 +112,7 @@ fn is_ip(value: &str) -> bool {
     }
 }
 
-/// At the colons that stand outside of brackets (IPv6 addresses stand inside).
+/// The fields between colons. A colon in brackets belongs to an IPv6 address. `None` when brackets do not match.
 fn fields(value: &str) -> Option<Vec<&str>> {
     let (mut fields, mut start, mut inside) = (Vec::new(), 0, false);
     for (i, c) in value.char_indices() {
@@ -246,7 +250,7 @@ mod tests {
     fn fields_end_at_colons_outside_of_brackets() {
         assert_eq!(fields("a:[b:c]:d"), Some(vec!["a", "[b:c]", "d"]));
         assert_eq!(fields("::"), Some(vec!["", "", ""]));
-        for broken in ["", "a:[b", "a]:b", "[[a]]", "[a]]"] {
+        for broken in ["", "a:[b", "a]:b", "[[a]]", "[[a]", "[a]]"] {
             assert_eq!(fields(broken), None, "{broken}");
         }
     }
