@@ -1,10 +1,13 @@
-//! What livemode-common asks of the kernel, asked of this one, as root.
+//! What livemode-common asks of the kernel, tried on this machine's, as root.
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
+use livemode_common::cmd::Cmd;
 use livemode_common::mount::{enter_private_namespace, MountSpec, MountStack};
 use livemode_common::mountinfo;
+use livemode_tests::disk::Mounted;
 use nix::mount::{mount, MsFlags};
 
 /// Whether something is mounted at `path`, for the thread that asks.
@@ -54,4 +57,49 @@ fn root_what_the_host_unmounts_goes_in_our_namespace_and_nothing_of_ours_spreads
         unmounted.send(()).unwrap();
         assert_eq!(inside.join().unwrap(), (false, true), "the host's and our mount");
     });
+}
+
+/// A file system on which nobody can write; it goes on when dropped.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(dir: &Path) -> Self {
+        let guard = Self(dir.to_owned());
+        guard.fsfreeze("--freeze").expect("the file system can be frozen");
+        guard
+    }
+
+    fn fsfreeze(&self, action: &str) -> anyhow::Result<()> {
+        Cmd::new("fsfreeze").arg(action).arg(&self.0).run()
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = self.fsfreeze("--unfreeze") {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// Who writes to a frozen file system waits in the kernel as on a dead disk, and takes no signal.
+#[test]
+fn root_a_program_that_the_kernel_does_not_let_go_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk.img");
+    fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+    Cmd::new("mkfs.ext4").arg("-q").arg(&image).run().unwrap();
+    let mounted = Mounted::new(&image).unwrap();
+    let frozen = Frozen::new(mounted.path());
+    let touch = Cmd::new("touch")
+        .arg(mounted.path().join("file"))
+        .limit(Duration::from_secs(1));
+    let error = touch.run().unwrap_err();
+    drop(frozen);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{touch}: took longer than its limit of 1s; it cannot be ended: the kernel does not let it go"
+        )
+    );
 }

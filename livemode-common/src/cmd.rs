@@ -12,6 +12,8 @@ use ends::Ends;
 
 mod attendance;
 mod ends;
+#[cfg(test)]
+mod tests;
 
 /// How much of a failed program's stderr an error carries, in bytes.
 const STDERR_TAIL: usize = 600;
@@ -60,7 +62,7 @@ impl Cmd {
         self
     }
 
-    /// Lets it go on when we are killed, out of reach of a terminal's ^C.
+    /// Lets it go on when we are killed. It has a process group of its own, so a terminal's ^C does not reach it.
     #[must_use]
     pub fn outlive_us(mut self) -> Self {
         self.outlives_us = true;
@@ -75,7 +77,7 @@ impl Cmd {
         self
     }
 
-    /// The words, program first.
+    /// Program and arguments, as text.
     pub fn words(&self) -> Vec<String> {
         std::iter::once(&self.program)
             .chain(&self.args)
@@ -83,7 +85,7 @@ impl Cmd {
             .collect()
     }
 
-    /// Runs it to its end, output to nowhere.
+    /// Runs it to its end; what it writes to stdout is dropped.
     ///
     /// # Errors
     /// When it cannot be started, takes longer than its limit or does not exit with 0; the tail of its stderr is in the
@@ -128,7 +130,7 @@ impl Cmd {
     /// Runs it to its end with stdout and stderr as one stream given to `sink`, piece by piece.
     ///
     /// # Errors
-    /// When it cannot be started or takes longer than its limit; an error of `sink` is not asked for.
+    /// When it cannot be started or takes longer than its limit. `sink` cannot fail: it keeps its own errors.
     pub fn stream(&self, mut sink: impl FnMut(&[u8])) -> Result<ExitStatus> {
         let (reader, writer) = std::io::pipe().context("making a pipe")?;
         let second = writer.try_clone().context("making a pipe")?;
@@ -140,8 +142,8 @@ impl Cmd {
         self.exited(end, "")
     }
 
-    /// Runs it to its end, stdout to nowhere, and gives its status and what it wrote to stderr: of more than 16 KiB the
-    /// beginning and the end. `look` is called with its process id at once and then at most once in `every`.
+    /// Runs it to its end, drops its stdout, and gives its status and its stderr: of more than 16 KiB the beginning and
+    /// the end. `look` is called with its process id at once and then at most once in `every`.
     ///
     /// # Errors
     /// When it cannot be started or takes longer than its limit.
@@ -253,130 +255,4 @@ pub fn find_program(root: &std::path::Path, name: &str) -> Option<std::path::Pat
         .iter()
         .map(|dir| std::path::Path::new("/").join(dir).join(name))
         .find(|path| root.join(path.strip_prefix("/").unwrap_or(path)).is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_shown_as_a_shell_would_read_it() {
-        let cmd = Cmd::new("mksquashfs")
-            .arg("/a dir")
-            .args(["-b", "1M"])
-            .arg("it's");
-        assert_eq!(cmd.to_string(), r"mksquashfs '/a dir' -b 1M 'it'\''s'");
-    }
-
-    #[test]
-    fn a_failure_carries_the_command_its_status_and_its_stderr() {
-        let error = Cmd::new("sh")
-            .args(["-c", "echo no such thing >&2; exit 7"])
-            .run()
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "sh -c 'echo no such thing >&2; exit 7': exit status: 7: no such thing"
-        );
-    }
-
-    #[test]
-    fn a_long_stderr_is_cut_from_its_beginning_between_letters() {
-        assert_eq!(tail("short\n"), "short");
-        let long = format!("ä{}", "x".repeat(STDERR_TAIL));
-        assert_eq!(tail(&long), &long[2..]);
-        let long = format!("ä{}", "x".repeat(STDERR_TAIL - 1));
-        assert_eq!(tail(&long), &long[2..], "the cut is in the middle of a letter");
-        assert_eq!(tail(&format!("{}\n", "x".repeat(STDERR_TAIL))).len(), STDERR_TAIL);
-    }
-
-    /// Writes 1 MiB to stderr, which no pipe holds, and a word to stdout.
-    const MUCH: &str = "head -c 1048576 /dev/zero | tr '\\0' x >&2; echo done";
-
-    fn sh(script: &str) -> Cmd {
-        Cmd::new("sh").args(["-c", script])
-    }
-
-    #[test]
-    fn what_no_pipe_holds_is_read_while_the_program_runs() {
-        let mut pids = Vec::new();
-        let (status, said) = sh(MUCH)
-            .watch(Duration::from_millis(1), |pid| pids.push(pid))
-            .unwrap();
-        assert!(status.success());
-        assert!(said.contains("\n[1032192 bytes left out]\n"), "{}", said.len());
-        assert!(!pids.is_empty() && pids.iter().all(|pid| *pid == pids[0]));
-
-        let (status, stdout, stderr) = sh(MUCH).output().unwrap();
-        assert!(status.success());
-        assert_eq!((stdout.as_str(), stderr.len()), ("done\n", 1 << 20));
-
-        let mut bytes = 0;
-        let status = sh(MUCH).stream(|piece| bytes += piece.len()).unwrap();
-        assert!(status.success());
-        assert_eq!(bytes, (1 << 20) + "done\n".len());
-    }
-
-    #[test]
-    fn a_limit_ends_the_program_and_what_it_started() {
-        type Run = fn(&Cmd) -> Result<()>;
-        // Each starts a program that holds the output open or, where that is closed, the script itself.
-        let waits = "sleep 3600 & echo $! >\"$FILE\"; echo waiting >&2; wait";
-        let ends = "sleep 3600 & echo $! >\"$FILE\"; echo waiting >&2";
-        let closes = "echo waiting >&2; exec >&- 2>&-; sleep 3600 & echo $! >\"$FILE\"; wait";
-        let ways: [(&str, Run, &str); 5] = [
-            (waits, Cmd::run, ": waiting"),
-            (ends, |cmd| cmd.read().map(drop), ": waiting"),
-            (closes, |cmd| cmd.output().map(drop), ": waiting"),
-            (
-                waits,
-                |cmd| cmd.watch(Duration::ZERO, |_| ()).map(drop),
-                ": waiting",
-            ),
-            (waits, |cmd| cmd.stream(|_| ()).map(drop), ""),
-        ];
-        let check = |(script, way, said): (&str, Run, &str)| {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            let cmd = sh(script).env("FILE", file.path()).limit(Duration::from_secs(4));
-            let error = way(&cmd).unwrap_err();
-            let expected = format!("{cmd}: took longer than its limit of 4s; it was ended{said}");
-            assert_eq!(error.to_string(), expected);
-            let started = std::fs::read_to_string(file.path()).unwrap();
-            assert!(!started.is_empty() && !stays_alive(started.trim()), "{cmd}");
-        };
-        std::thread::scope(|scope| {
-            ways.into_iter()
-                .for_each(|way| drop(scope.spawn(move || check(way))))
-        });
-    }
-
-    /// Whether a process is still there after a while: a killed one takes a moment to go, or stays as a zombie.
-    fn stays_alive(pid: &str) -> bool {
-        (0..500).all(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-            !matches!(state, None | Some('Z' | 'X'))
-        })
-    }
-
-    #[test]
-    fn a_limit_that_is_not_reached_changes_nothing() {
-        let hour = Duration::from_secs(3600);
-        assert_eq!(sh("echo x").limit(hour).read().unwrap(), "x\n");
-        let (status, said) = sh("exec >&- 2>&-; exit 3")
-            .limit(Duration::MAX)
-            .watch(hour, |_| ())
-            .unwrap();
-        assert_eq!((status.code(), said.as_str()), (Some(3), ""));
-    }
-
-    #[test]
-    fn a_program_that_is_not_there_is_named() {
-        let error = Cmd::new("/no/such/program").run().unwrap_err();
-        assert!(
-            format!("{error:#}").starts_with("starting /no/such/program: "),
-            "{error:#}"
-        );
-    }
 }

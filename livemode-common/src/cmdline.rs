@@ -141,4 +141,27 @@ mod tests {
             assert_eq!(Cmdline::parse(&once.to_string()), once, "{line}");
         }
     }
+
+    #[test]
+    fn a_word_is_a_key_and_what_follows_its_first_equals_sign() {
+        assert_eq!(
+            Cmdline::parse("quiet a= root=UUID=x\ty=\"\"").0,
+            [
+                Word::flag("quiet"),
+                Word::pair("a", ""),
+                Word::pair("root", "UUID=x"),
+                Word::pair("y", "")
+            ]
+        );
+        let line = Cmdline::parse("a=1 a b=2");
+        assert_eq!(line.last("a"), None, "the last one has no value");
+        assert_eq!(line.last("b"), Some("2"));
+        assert_eq!(line.last("c"), None);
+    }
+
+    #[test]
+    fn an_open_quote_keeps_its_blanks_up_to_the_end() {
+        assert_eq!(Cmdline::parse("a \"b c ").0, [Word::flag("a"), Word::flag("b c")]);
+        assert_eq!(Cmdline::parse("a \" ").0, [Word::flag("a")]);
+    }
 }

@@ -21,12 +21,12 @@ pub struct Loaded {
     pub config: Config,
     /// For each key the file that set it, or `default`.
     pub origins: BTreeMap<String, String>,
-    /// What leapp's own loader would not like.
+    /// Where leapp's own loader would give up, though we read on.
     pub warnings: Vec<String>,
 }
 
-/// Reads every `*.yaml` of the directory; a directory that is not there holds none. Paths of the values are looked at
-/// below `root`, for no more than whether they are directories.
+/// Reads every `*.yaml` of the directory; a directory that is not there holds none. Of the paths
+/// among the values it is only looked whether they are directories, below `root`.
 ///
 /// # Errors
 /// [`Failure::Config`] with all faults of all files; another error when the directory cannot be read.
@@ -35,7 +35,7 @@ pub fn load(dir: &Path, root: &SysRoot) -> Result<Loaded> {
     let mut faults = Vec::new();
     for path in files(dir)? {
         if path.exists() && !path.is_file() {
-            // Reading a FIFO would wait for ever.
+            // Reading a FIFO would wait for a writer, for ever.
             faults.push(format!("{}: no regular file", path.display()));
             continue;
         }
@@ -104,4 +104,91 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(dir: &Path) -> Vec<String> {
+        let error = load(dir, &SysRoot::new(dir)).unwrap_err();
+        match error.downcast::<Failure>().unwrap() {
+            Failure::Config(faults) => faults,
+            Failure::Precondition(faults) => panic!("{faults:?}"),
+        }
+    }
+
+    #[test]
+    fn the_yaml_files_of_the_directory_are_read_in_the_order_of_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, word) in [
+            ("b.yaml", "ip=dhcp"),
+            ("a.yaml", "ip=on"),
+            (".c.yaml", "ip=off"),
+            ("d.yml", "ip=off"),
+        ] {
+            std::fs::write(
+                dir.path().join(name),
+                format!("livemode: {{dracut_network: {word}}}"),
+            )
+            .unwrap();
+        }
+        std::fs::create_dir(dir.path().join("e.yaml")).unwrap();
+        let loaded = load(dir.path(), &SysRoot::new(dir.path())).unwrap();
+        assert_eq!(loaded.config.dracut_network, "ip=dhcp");
+        assert_eq!(
+            loaded.origins["dracut_network"],
+            dir.path().join("b.yaml").display().to_string()
+        );
+        assert_eq!(loaded.origins["squashfs_image_path"], "default");
+        assert_eq!(loaded.origins.len(), KEYS.len());
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn no_directory_means_the_defaults_and_a_file_in_its_place_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = SysRoot::new(dir.path());
+        let loaded = load(&dir.path().join("none"), &root).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = load(&file, &root).unwrap_err();
+        assert_eq!(error.to_string(), format!("reading {}", file.display()));
+    }
+
+    #[test]
+    fn every_fault_of_every_file_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(at("a.yaml"), b"one:\n# \xff\n").unwrap();
+        nix::unistd::mkfifo(at("b.yaml").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("nowhere", at("c.yaml")).unwrap();
+        let unreadable = [
+            format!("{}:2: not UTF-8", at("a.yaml")),
+            format!("{}: no regular file", at("b.yaml")),
+            format!("{}: No such file or directory (os error 2)", at("c.yaml")),
+        ];
+        assert_eq!(faults(dir.path()), unreadable);
+        std::fs::write(at("d.yaml"), "- a\n").unwrap();
+        let mut all = unreadable.to_vec();
+        all.push(format!(
+            "{}: expected a mapping of sections, found a list",
+            at("d.yaml")
+        ));
+        assert_eq!(faults(dir.path()), all);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_meant_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yaml"), "livemode: {additional_packages: [-y]}").unwrap();
+        assert_eq!(
+            faults(dir.path()),
+            [format!(
+                "{}/a.yaml:1: livemode.additional_packages: '-y' is no package name",
+                dir.path().display()
+            )]
+        );
+    }
 }

@@ -1,6 +1,6 @@
-//! Writing into a container without being led out of it: links inside mean the container's root, as they
-//! will once it runs. Works on every kernel (el8's 4.18 has no openat2(2)); nothing else may change the tree
-//! meanwhile, which holds for a throw-away overlay.
+//! The files of a container. A symbolic link in it is followed inside it: an absolute one means the container's root, as
+//! it does once the container runs. openat2(2) would do that too, but el8's kernel 4.18 has none. So nothing else may
+//! change the tree meanwhile, which holds for an overlay of our own.
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 
-/// As the kernel's own limit (path_resolution(7)).
+/// How many links are followed in one path: as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
 
 /// The root directory of a container.
@@ -23,13 +23,13 @@ impl ContainerDir {
         Self(root.into())
     }
 
-    /// Its root directory on this machine.
+    /// The container's root directory on this machine.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Where `path` of the container lies on this machine, all links followed inside it.
-    /// What does not exist yet is taken as named.
+    /// A name that does not exist yet is kept as it is.
     ///
     /// # Errors
     /// When links go in circles or cannot be read.
@@ -230,5 +230,92 @@ mod tests {
         symlink("/a", inside.path().join("b")).unwrap();
         let error = ContainerDir::new(inside.path()).resolve("/a/x").unwrap_err();
         assert_eq!(error.to_string(), "/a/x: too many symbolic links");
+    }
+
+    #[test]
+    fn what_is_written_has_its_mode_whatever_was_there() {
+        let inside = tempfile::tempdir().unwrap();
+        let container = ContainerDir::new(inside.path());
+        assert_eq!(container.path(), inside.path());
+        container.write("/etc/a/file", "old", 0o644).unwrap();
+        container.write("/etc/a/file", "new", 0o600).unwrap();
+        assert_eq!(container.read("etc/a/file").unwrap(), "new");
+        let mode = |path: &str| {
+            fs::metadata(inside.path().join(path))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o7777
+        };
+        assert_eq!(mode("etc/a/file"), 0o600);
+        container.set_mode("/etc/a/file", 0o4711).unwrap();
+        assert_eq!(mode("etc/a/file"), 0o4711);
+
+        assert_eq!(
+            container.create_dir("/srv/empty/").unwrap(),
+            inside.path().join("srv/empty")
+        );
+        container
+            .write("/srv/empty", "in place of an empty directory", 0o600)
+            .unwrap();
+        assert!(container.exists("/srv/empty") && !container.exists("/srv/none"));
+        let error = container.write("/etc/a", "", 0o600).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("replacing {}/etc/a", inside.path().display())
+        );
+        assert!(container.exists("/etc/a/file"), "a full directory stays");
+        let error = container.write("/", "", 0o600).unwrap_err();
+        assert_eq!(error.to_string(), "/ is the container's root");
+    }
+
+    #[test]
+    fn a_link_is_removed_or_replaced_itself_and_never_what_it_means() {
+        let inside = tempfile::tempdir().unwrap();
+        let container = ContainerDir::new(inside.path());
+        container.write("/target", "kept", 0o600).unwrap();
+        container.symlink("/target", "/link").unwrap();
+        assert!(container.exists("/link"));
+        container.symlink("../target", "/link").unwrap();
+        assert_eq!(
+            fs::read_link(inside.path().join("link")).unwrap(),
+            Path::new("../target")
+        );
+        container.remove_file("/link").unwrap();
+        container.remove_file("/link").unwrap();
+        assert!(fs::symlink_metadata(inside.path().join("link")).is_err());
+        assert_eq!(container.read("/target").unwrap(), "kept");
+        container.create_dir("/dir").unwrap();
+        let error = container.remove_file("/dir").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("removing {}/dir", inside.path().display())
+        );
+    }
+
+    #[test]
+    fn a_directory_that_is_none_holds_no_names() {
+        let inside = tempfile::tempdir().unwrap();
+        let container = ContainerDir::new(inside.path());
+        container.write("/dir/name", "", 0o600).unwrap();
+        container.symlink("/dir", "/link").unwrap();
+        assert_eq!(container.dir_names("/link").unwrap(), ["name"]);
+        assert_eq!(container.dir_names("/none").unwrap(), Vec::<String>::new());
+        assert_eq!(container.dir_names("/dir/name").unwrap(), Vec::<String>::new());
+        container.symlink("/circle", "/circle").unwrap();
+        assert!(container.dir_names("/circle").is_err());
+    }
+
+    #[test]
+    fn forty_links_are_followed_as_by_the_kernel_and_no_more() {
+        let inside = tempfile::tempdir().unwrap();
+        fs::write(inside.path().join("0"), "").unwrap();
+        for i in 0..41 {
+            symlink(i.to_string(), inside.path().join((i + 1).to_string())).unwrap();
+        }
+        let container = ContainerDir::new(inside.path());
+        assert_eq!(container.resolve("/40").unwrap(), inside.path().join("0"));
+        assert!(container.resolve("/41").is_err());
+        assert_eq!(container.resolve("/a/../40").unwrap(), inside.path().join("0"));
     }
 }

@@ -1,5 +1,5 @@
 //! The words that cross a process: paths, kernel arguments, exit codes. The records are in `records.rs`.
-/// Version of every record and JSON output below.
+/// Version of every record and of every JSON output.
 pub const SCHEMA: u32 = 1;
 
 /// Where leapp keeps configuration files, on the source system.
@@ -8,11 +8,11 @@ pub const CONFIG_DIR: &str = "etc/leapp/actor_conf.d";
 pub const STATE_DIR: &str = "var/lib/leapp/livemode";
 /// What `livemode-prep build` made, in [`STATE_DIR`].
 pub const MANIFEST_FILE: &str = "manifest.json";
-/// The same, on the source system.
+/// Path of [`MANIFEST_FILE`] on the source system.
 pub const MANIFEST: &str = "var/lib/leapp/livemode/manifest.json";
 /// Where the upgrade stands, in [`STATE_DIR`].
 pub const STATE_FILE: &str = "state.json";
-/// The same, on the source system.
+/// Path of [`STATE_FILE`] on the source system.
 pub const STATE: &str = "var/lib/leapp/livemode/state.json";
 /// leapp's own log, on the source system; only ever appended to.
 pub const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
@@ -84,11 +84,11 @@ pub mod karg {
     pub const EMERGENCY: &str = "rd.emergency";
 }
 
-/// The names upstream gives to what is placed into `/boot`.
+/// What is placed into `/boot`, under the names that leapp gives it. Paths below the source system's root.
 pub struct BootPaths {
     /// The target's kernel.
     pub kernel: String,
-    /// Its FIPS checksum.
+    /// The kernel's checksum, which FIPS mode asks for.
     pub hmac: String,
     /// The initramfs that mounts the image.
     pub initramfs: String,

@@ -56,3 +56,32 @@ fn one_line(text: &str) -> String {
         .collect::<Vec<_>>()
         .join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_failure_has_its_exit_code() {
+        // ExitCode can be compared by its text alone.
+        let code = |result| format!("{:?}", report("test", result));
+        let expected = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(code(Ok(())), expected(0));
+        assert_eq!(code(Err(anyhow::anyhow!("no such disk"))), expected(1));
+        assert_eq!(code(Err(Failure::Config(vec!["a".into()]).into())), expected(3));
+        assert_eq!(code(Err(precondition("not opted in"))), expected(4));
+        assert_eq!(
+            code(Err(precondition("no opt-in").context("building"))),
+            expected(4),
+            "under a context too"
+        );
+    }
+
+    #[test]
+    fn faults_are_lines_and_a_fault_is_one_line() {
+        assert_eq!(precondition("not opted in").to_string(), "not opted in");
+        let failure = Failure::Config(vec!["a: b".into(), "c".into()]);
+        assert_eq!(failure.to_string(), "a: b\nc");
+        assert_eq!(one_line("no:\n  first\n\n  second \n"), "no:; first; second");
+    }
+}

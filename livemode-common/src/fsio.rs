@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// Read in pieces of this size: large enough that system calls do not count.
+/// Files are read in pieces of this size, in bytes: so large that the system calls cost nothing.
 const HASH_CHUNK: usize = 1 << 20;
 
 /// A file that is being written has a name with this prefix, in the directory where it is to be.

@@ -93,25 +93,27 @@ pub fn parse(text: &str) -> Result<Vec<Entry>> {
 
 /// Turns `\040` and its like, as fstab(5) and proc(5) write blanks, into what they stand for.
 pub fn unescape(field: &str) -> String {
-    let bytes = field.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let octal = field
-            .get(i + 1..i + 4)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (bytes[i], octal) {
-            (b'\\', Some(byte)) => {
+    let mut parts = field.split('\\');
+    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..3).and_then(octal) {
+            Some(byte) => {
                 out.push(byte);
-                i += 4;
+                out.extend_from_slice(&part.as_bytes()[3..]);
             }
-            (byte, _) => {
-                out.push(byte);
-                i += 1;
+            None => {
+                out.push(b'\\');
+                out.extend_from_slice(part.as_bytes());
             }
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+fn octal(digits: &str) -> Option<u8> {
+    // from_str_radix() takes a sign too.
+    let are_digits = digits.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    are_digits.then(|| u8::from_str_radix(digits, 8).ok())?
 }
 
 fn escape(field: &str) -> String {
@@ -160,5 +162,33 @@ mod tests {
             parse("\n/dev/sda1 /").unwrap_err().to_string(),
             "line 2: expected device, mount point and type, found '/dev/sda1 /'"
         );
+    }
+
+    #[test]
+    fn options_are_looked_at_as_a_whole() {
+        let entry = &parse("/dev/sda1 / ext4 ,noauto,,x-systemd.automount 0 1").unwrap()[0];
+        assert_eq!(
+            entry.options().collect::<Vec<_>>(),
+            ["noauto", "x-systemd.automount"]
+        );
+        assert!(entry.has("noauto"));
+        assert!(!entry.has("auto") && !entry.has(""));
+    }
+
+    #[test]
+    fn only_a_backslash_with_three_octal_digits_is_an_escape() {
+        for (text, plain) in [
+            (r"a\040b", "a b"),
+            (r"\134040", r"\040"),
+            (r"\04", r"\04"),
+            (r"\089", r"\089"),
+            (r"\777", r"\777"),
+            (r"\+12", r"\+12"),
+            ("a040", "a040"),
+            (r"x\", r"x\"),
+            ("é", "é"),
+        ] {
+            assert_eq!(unescape(text), plain, "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// What follows the scheme.
+/// What follows `livemode:` or `live:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageRef {
     /// `UUID=…` of the file system that holds it.
@@ -11,7 +11,7 @@ pub enum ImageRef {
     Label(String),
     /// The device itself.
     Device(PathBuf),
-    /// To be fetched.
+    /// The URL to fetch it from.
     Url(String),
 }
 
@@ -33,7 +33,7 @@ impl ImageRef {
             .then(|| Self::Url(text.to_owned()))
     }
 
-    /// As it may be shown: without the user and password of a URL.
+    /// As it may be shown to anyone: without the user and password of a URL.
     pub fn shown(&self) -> String {
         let text = self.to_string();
         let authority_end = |rest: &str| rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -102,5 +102,24 @@ mod tests {
         for text in ["", "UUID=", "LABEL=", "nfs:host:/", "relative"] {
             assert_eq!(ImageRef::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn only_a_urls_user_is_hidden() {
+        for (text, shown) in [
+            ("http://host/live.img", "http://host/live.img"),
+            ("https://user@host?mail=a@b", "https://host?mail=a@b"),
+            ("https://u:p@host#x@y", "https://host#x@y"),
+            ("/dev/disk/by-id/x://a@b", "/dev/disk/by-id/x://a@b"),
+            ("LABEL=a://b@c", "LABEL=a://b@c"),
+        ] {
+            assert_eq!(ImageRef::parse(text).unwrap().shown(), shown);
+        }
+    }
+
+    #[test]
+    fn a_label_is_in_the_name_of_its_link_as_udev_writes_it() {
+        let device = ImageRef::Label("Ä#+-.:=@_/\t9".into()).device().unwrap();
+        assert_eq!(device, PathBuf::from(r"/dev/disk/by-label/Ä#+-.:=@_\x2f\x099"));
     }
 }

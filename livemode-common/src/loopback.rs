@@ -25,8 +25,8 @@ impl LoopGuard {
     /// When there is no loop control device or no free loop device.
     pub fn attach_read_only(file: &std::fs::File) -> Result<Self> {
         let control = LoopControl::open().context("opening /dev/loop-control")?;
-        // The descriptor's own link: the file that was checked, not the one that now has its name. Opening
-        // it read-only makes the loop device read-only whatever `file` was opened for.
+        // By its descriptor: the name may mean another file by now. It is opened anew, read-only, so that the loop device
+        // is read-only whatever `file` was opened for.
         let backing = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mut tries = 0;
         loop {

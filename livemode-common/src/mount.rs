@@ -1,4 +1,4 @@
-//! Mounts as data, and the guard that takes them back in reverse order.
+//! Mounts as data, and the guard that unmounts them in reverse order.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,13 +10,13 @@ use sys_mount::{FilesystemType, Mount, MountFlags};
 pub struct MountSpec {
     /// Device, directory to bind, or a name for virtual file systems.
     pub source: PathBuf,
-    /// Where to; must exist.
+    /// Where it is mounted; must exist.
     pub target: PathBuf,
     /// Type; empty for a bind mount.
     pub fstype: String,
     /// Flags of mount(2).
     pub flags: MountFlags,
-    /// Options for the file system.
+    /// Options for the file system, comma-separated.
     pub data: String,
 }
 
@@ -46,7 +46,7 @@ impl MountSpec {
     }
 }
 
-/// Mounts in the order they were made. Made before the first mount; taken back when dropped.
+/// Mounts in the order they were made; dropping it unmounts them, the last one first.
 #[derive(Debug, Default)]
 pub struct MountStack(Vec<PathBuf>);
 
@@ -75,7 +75,7 @@ impl MountStack {
         Ok(())
     }
 
-    /// Takes them all back.
+    /// Unmounts them all, the last one first. One that is busy is detached: it goes with its last user.
     ///
     /// # Errors
     /// The first that umount(2) refuses; the others are still tried.
@@ -83,7 +83,7 @@ impl MountStack {
         self.pop_all()
     }
 
-    /// Leaves them all in place.
+    /// Leaves them all mounted.
     pub fn keep(mut self) {
         self.0.clear();
     }

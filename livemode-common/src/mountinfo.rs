@@ -91,4 +91,47 @@ mod tests {
             ("/dev/nvme0n1p3".into(), "/root/srv/my dir/x".into())
         );
     }
+
+    #[test]
+    fn a_mount_has_its_own_options_and_its_file_systems() {
+        let mounts = parse(BTRFS);
+        assert_eq!(mounts.len(), 4);
+        assert_eq!(
+            mounts[0],
+            Mount {
+                root: "/root".into(),
+                target: "/".into(),
+                fstype: "btrfs".into(),
+                source: "/dev/nvme0n1p3".into(),
+                options: ["rw", "relatime", "rw", "seclabel", "subvol=/root"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_no_line_of_it_is_passed_over() {
+        for line in [
+            "",
+            "36 1 0:33 /root / rw",
+            "36 1 0:33 - btrfs /dev/sda1 rw",
+            "36 1 0:33 /root / rw - btrfs",
+        ] {
+            assert_eq!(parse(line), [], "{line}");
+        }
+    }
+
+    #[test]
+    fn of_mounts_on_one_place_the_last_one_holds() {
+        let mounts = parse("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /a rw - xfs /dev/sda2 rw\n3 2 8:3 / /a rw - xfs /dev/sda3 rw\n");
+        let source = |path: &str| holding(&mounts, Path::new(path)).map(|m| m.source.as_str());
+        assert_eq!(source("/a/b"), Some("/dev/sda3"));
+        assert_eq!(
+            source("/ab"),
+            Some("/dev/sda1"),
+            "a part of a name is no directory above"
+        );
+        assert_eq!(source("relative"), None);
+    }
 }

@@ -60,4 +60,24 @@ mod tests {
         assert_eq!(root.at("/var/log"), dir.path().join("var/log"));
         assert_eq!(root.at("/"), dir.path());
     }
+
+    #[test]
+    fn a_path_is_told_as_that_system_sees_it() {
+        let root = SysRoot::new("/mnt/system");
+        assert_eq!(root.path(), Path::new("/mnt/system"));
+        assert_eq!(
+            root.inside(Path::new("/mnt/system/etc/fstab")),
+            Path::new("/etc/fstab")
+        );
+        assert_eq!(root.inside(Path::new("/mnt/system")), Path::new("/"));
+        assert_eq!(root.inside(Path::new("/srv/x")), Path::new("/srv/x"));
+    }
+
+    #[test]
+    fn links_in_a_circle_leave_the_path_as_it_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/circle", dir.path().join("circle")).unwrap();
+        let root = SysRoot::new(dir.path());
+        assert_eq!(root.at("/circle/x/y"), dir.path().join("circle/x/y"));
+    }
 }

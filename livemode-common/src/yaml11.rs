@@ -1,6 +1,6 @@
-//! YAML as PyYAML's safe loader reads it: YAML 1.1's scalars and merge keys, on top of serde_yaml's parser, which by
-//! itself resolves by YAML 1.2. What PyYAML accepts silently, a key twice, is kept for the caller to judge. Of
-//! explicit tags only `!!str` is known.
+//! YAML as PyYAML's safe loader reads it: with the scalars and merge keys of YAML 1.1. The parser is serde_yaml's, which by
+//! itself reads YAML 1.2. A key that stands twice is kept twice, for the caller to judge. Of explicit tags only `!!str` is
+//! known.
 use std::fmt;
 
 use serde::de::{
@@ -28,8 +28,8 @@ pub fn parse(text: &str) -> Result<Option<Node>, String> {
     node.map(Some).map_err(|e| e.to_string())
 }
 
-/// The first look: what is a scalar, a list or a mapping. serde_yaml gives the letters of a scalar only to who asks for
-/// a string, and who asks must know that it is one.
+/// The first look: what is a scalar, a list or a mapping. serde_yaml gives the letters of a scalar only when it is asked for
+/// a string, and it can be asked for one only where a scalar stands.
 enum Shape {
     Nothing,
     Scalar,
@@ -137,10 +137,14 @@ impl<'a> Reader<'a> {
                 value: Value::Text(letters.to_owned()),
             };
         };
+        // What follows a scalar without quotes is never a quote. Of one with escapes serde_yaml hands out the end, where
+        // that is what the whole means (the 1 of "\x31"). No letters at all: nothing, unless a quote stands before too.
         let quote = ['"', '\'']
             .into_iter()
-            .find(|&q| before.ends_with(q) && after.starts_with(q));
-        let before = quote.map_or(before, |q| before.strip_suffix(q).unwrap_or(before));
+            .find(|&quote| after.starts_with(quote) && (!letters.is_empty() || before.ends_with(quote)));
+        let before = quote
+            .and_then(|quote| before.rfind(quote))
+            .map_or(before, |opening| &before[..opening]);
         let value = match (tag(before), quote) {
             (Some("!!str"), _) => Value::Text(letters.to_owned()),
             (Some(tag), _) => Value::Refused(format!("the tag {tag}")),
@@ -154,13 +158,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The tag among the properties (tag and anchor) that end a text.
+/// The tag among the properties (tag and anchor) that end a text. In a list or a mapping in brackets they stand after
+/// the last bracket or comma.
 fn tag(before: &str) -> Option<&str> {
-    let words = before
-        .split_whitespace()
+    let own = before.rsplit(['[', '{', ',']).next().unwrap_or(before);
+    own.split_whitespace()
         .rev()
-        .map(|word| word.trim_start_matches(['[', '{', ',']));
-    words
         .take_while(|word| word.starts_with(['!', '&']))
         .find(|word| word.starts_with('!'))
 }
@@ -325,5 +328,118 @@ mod tests {
         ] {
             assert!(parse(&bad).is_err(), "{}", &bad[..10]);
         }
+    }
+
+    /// The value of the one key of a document.
+    fn value_of(document: &str) -> Value {
+        match parse(document).unwrap().unwrap().value {
+            Value::Map(mut entries) if entries.len() == 1 => entries.remove(0).1.value,
+            other => panic!("{document}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_tags_only_that_of_strings_is_known() {
+        let text = |letters: &str| Value::Text(letters.into());
+        let refused = |tag: &str| Value::Refused(format!("the tag {tag}"));
+        for (document, value) in [
+            ("a: !!str 1", text("1")),
+            ("a: !!str &x 1", text("1")),
+            ("a: &x !!str yes", text("yes")),
+            ("a: !!str 'x'", text("x")),
+            ("a: &x 1", Value::Number("1".into())),
+            ("a: !!int 1", refused("!!int")),
+            ("a: !!int '1'", refused("!!int")),
+            ("a: !own 1", refused("!own")),
+            ("a: !own [1]", refused("!own")),
+        ] {
+            assert_eq!(value_of(document), value, "{document}");
+        }
+        let list = value_of("a: [!!str 1,!!int 2]");
+        let Value::List(nodes) = list else {
+            panic!("{list:?}")
+        };
+        let values: Vec<Value> = nodes.into_iter().map(|node| node.value).collect();
+        assert_eq!(values, [text("1"), refused("!!int")]);
+        assert_eq!(tag("a: [!!str ,"), None, "the tag of the one before");
+    }
+
+    #[test]
+    fn nothing_before_a_quoted_key_is_nothing() {
+        let nothing = Node {
+            line: Some(2),
+            value: Value::Null,
+        };
+        assert_eq!(
+            parse("? a\n'b': 'x'\n").unwrap().unwrap().value,
+            Value::Map(vec![(text("a", 1), nothing), (text("b", 2), text("x", 2))])
+        );
+    }
+
+    #[test]
+    fn what_is_quoted_escaped_or_in_a_block_is_a_string() {
+        for (document, letters) in [
+            ("a: 'yes'", "yes"),
+            ("a: \"no\"", "no"),
+            ("a: \"\\x31\"", "1"),
+            ("a: \"\\\n  yes\"", "yes"),
+            ("a: \"\\\"1\"", "\"1"),
+            ("a: ''", ""),
+            ("a: ''''", "'"),
+            ("a: 'it''s'", "it's"),
+            ("a: |\n  1\n", "1\n"),
+            ("a: >-\n  on\n", "on"),
+            ("a: one\n  two\n", "one two"),
+        ] {
+            assert_eq!(value_of(document), Value::Text(letters.into()), "{document}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_kept_as_they_are_written() {
+        for number in [
+            "-1",
+            "18446744073709551615",
+            "-9223372036854775809",
+            "340282366920938463463374607431768211455",
+            "-170141183460469231731687303715884105728",
+            "1e999",
+            "0.5",
+        ] {
+            let document = format!("a: {number}");
+            let value = match number {
+                // Without a point it is a string in YAML 1.1.
+                "1e999" => Value::Text(number.into()),
+                _ => Value::Number(number.into()),
+            };
+            assert_eq!(value_of(&document), value);
+        }
+    }
+
+    #[test]
+    fn lines_are_counted_from_one_and_by_where_a_scalar_begins() {
+        let document = "# first\n'a':\n  - b\n  -\n    'c'\n";
+        let Some(Node {
+            value: Value::Map(top),
+            ..
+        }) = parse(document).unwrap()
+        else {
+            panic!("no mapping");
+        };
+        assert_eq!(top[0].0, text("a", 2));
+        assert_eq!(top[0].1.value, Value::List(vec![text("b", 3), text("c", 5)]));
+    }
+
+    #[test]
+    fn only_mappings_can_be_merged() {
+        assert_eq!(
+            value_of("a: {<<: [{k: 1}, {k: 2, l: 3}]}"),
+            value_of("a: {k: 1, l: 3}")
+        );
+        let error = parse("a: {<<: [{k: 1}, word]}").unwrap_err();
+        assert!(
+            error.contains("<<: expected a list of mappings, found the string 'word' in it"),
+            "{error}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with the values themselves.
+//! The values by themselves: paths, packages, the URL, and what does not go together.
 use std::path::Path;
 
 use super::network;
@@ -7,10 +7,10 @@ use crate::container::ContainerDir;
 use crate::sysroot::SysRoot;
 
 const URL_SCHEMES: [&str; 3] = ["http://", "https://", "ftp://"];
-/// Gone with the reboot, or no files at all.
+/// What lies in these top directories is gone after a reboot, or is no file.
 const NOT_ON_DISK: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
 
-/// Key and fault of each value that cannot be meant.
+/// Key and fault of each value that cannot work.
 pub(super) fn faults(config: &Config, root: &SysRoot) -> Vec<(&'static str, String)> {
     let mut faults = Vec::new();
     let mut check = |key, result: Result<(), String>| {
@@ -252,5 +252,59 @@ mod tests {
             assert_eq!(found, [("capture_strace_info_into", fault.to_owned())]);
         }
         assert_eq!(found(|c| c.capture_strace_info_into = "/tmpfile".into()), []);
+    }
+
+    #[test]
+    fn the_keys_file_is_a_file_and_not_the_image() {
+        let keys = |path: &str| found(|c| c.setup_opensshd_using_auth_keys = path.into());
+        let fault = |text: &str| [("setup_opensshd_using_auth_keys", text.to_owned())];
+        assert_eq!(keys("/root/.ssh/authorized_keys"), []);
+        assert_eq!(keys("keys"), fault("'keys' is not absolute"));
+        assert_eq!(
+            keys("/var/lib/leapp/live-upgrade.img"),
+            fault("is the image's own path")
+        );
+    }
+
+    #[test]
+    fn network_words_are_dracuts_and_nothing_for_a_shell() {
+        let network = |words: &str| found(|c| c.dracut_network = words.into());
+        assert_eq!(network("ip=dhcp  nameserver=8.8.8.8"), []);
+        assert_eq!(network("ip=dhcp init=/bin/sh quiet").len(), 2);
+        for words in ["ifname=\"eth0:52:54:00:12:34:56\"", "ip=dhcp\nbond"] {
+            let fault = "holds a quote or a control character".to_owned();
+            assert_eq!(network(words), [("dracut_network", fault)], "{words}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_that_a_kernel_argument_can_carry() {
+        for path in ["/a\"b", "/a\tb"] {
+            let found = found(|c| c.squashfs_image_path = path.into());
+            assert!(
+                found[0].1.contains("holds a quote or a control character"),
+                "{path:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_url_is_one_word_with_a_host_of_plain_letters() {
+        for (url, sound) in [
+            ("http://[fe80::1%25eth0]/x", true),
+            ("http://my_host-1.example/x", true),
+            ("http://bücher.example/x", true),
+            ("http://ho$st/x", false),
+            ("http://[fe80::1/x", false),
+            ("http://host/a\"b", false),
+            ("http://host/a\u{7}b", false),
+            ("http://user@/x", false),
+        ] {
+            let found = found(|c| {
+                c.url_to_load_squashfs_image_from = url.into();
+                c.dracut_network = "ip=dhcp".into();
+            });
+            assert_eq!(found.is_empty(), sound, "{url}");
+        }
     }
 }

@@ -284,4 +284,50 @@ mod tests {
         assert_eq!(merged.faults, Vec::<String>::new());
         assert!(merged.config.setup_network_manager && !merged.config.setup_passwordless_root);
     }
+
+    #[test]
+    fn each_option_sets_its_own_value() {
+        let merged = read(&["\
+livemode:
+  squashfs_image_path: /srv/live.img
+  additional_packages: [vim, tmux]
+  autostart_upgrade_after_reboot: false
+  setup_network_manager: true
+  dracut_network: ip=dhcp
+  url_to_load_squashfs_image_from: http://host/live.img
+  setup_passwordless_root: true
+  setup_opensshd_using_auth_keys: /root/keys
+  capture_strace_info_into: /var/log/trace
+"]);
+        assert_eq!(merged.faults, Vec::<String>::new());
+        assert_eq!(
+            merged.config,
+            Config {
+                squashfs_image_path: "/srv/live.img".into(),
+                additional_packages: vec!["vim".into(), "tmux".into()],
+                autostart_upgrade_after_reboot: false,
+                setup_network_manager: true,
+                dracut_network: "ip=dhcp".into(),
+                url_to_load_squashfs_image_from: "http://host/live.img".into(),
+                setup_passwordless_root: true,
+                setup_opensshd_using_auth_keys: "/root/keys".into(),
+                capture_strace_info_into: "/var/log/trace".into(),
+            }
+        );
+        assert!(KEYS.iter().all(|key| merged.places.contains_key(key)));
+    }
+
+    #[test]
+    fn a_fault_of_a_value_names_where_it_was_set_or_that_it_was_not() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("var/lib/leapp/live-upgrade.img")).unwrap();
+        let merged = read(&["livemode:\n\n  dracut_network: quiet\n"]);
+        assert_eq!(
+            merged.value_faults(&SysRoot::new(root.path())),
+            [
+                "livemode.squashfs_image_path (by default): '/var/lib/leapp/live-upgrade.img' is a directory; name a file",
+                "a.yaml:3: livemode.dracut_network: 'quiet' is no network argument of dracut; see dracut.cmdline(7), Network",
+            ]
+        );
+    }
 }

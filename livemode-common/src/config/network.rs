@@ -15,9 +15,9 @@ const METHODS: [&str; 11] = [
     "ibft",
     "link-local",
 ];
-/// `ip=` alone takes one more.
+/// One more method, for `ip=METHOD` without any other field.
 const SINGLE: &str = "single-dhcp";
-/// Which method stands at this place of `ip=CLIENT:PEER:GATEWAY:NETMASK:HOSTNAME:INTERFACE:METHOD…`.
+/// The place of the method among the fields, from 0, in `ip=CLIENT:PEER:GATEWAY:NETMASK:HOSTNAME:INTERFACE:METHOD…`.
 const METHOD_FIELD: usize = 6;
 
 /// Arguments with a value of their own form.
@@ -54,7 +54,10 @@ const FLAGS: [&str; 6] = [
 ];
 const PREFIX: &str = "rd.net.";
 
-/// An error for a word that is no network argument, or none that dracut could read.
+/// Checks one word.
+///
+/// # Errors
+/// When it is no network argument of dracut, or not in the form that dracut reads.
 pub(super) fn check(word: &str) -> Result<(), String> {
     let (key, value) = match word.split_once('=') {
         Some((key, value)) => (key, Some(value)),
@@ -90,7 +93,8 @@ fn is_method(word: &str) -> bool {
     word.split(',').all(|method| METHODS.contains(&method))
 }
 
-/// The forms: a method; an interface and a method, with MTU and MAC; the kernel's with up to nine fields.
+/// One of three forms: a method; an interface and a method, then MTU and MAC; addresses first, as the kernel's `ip=` has
+/// them.
 fn is_ip(value: &str) -> bool {
     let Some(fields) = fields(value) else {
         return false;
@@ -108,7 +112,7 @@ fn is_ip(value: &str) -> bool {
     }
 }
 
-/// At the colons that stand outside of brackets (IPv6 addresses stand inside).
+/// The fields between colons. A colon in brackets belongs to an IPv6 address. `None` when brackets do not match.
 fn fields(value: &str) -> Option<Vec<&str>> {
     let (mut fields, mut start, mut inside) = (Vec::new(), 0, false);
     for (i, c) in value.char_indices() {
@@ -198,5 +202,79 @@ mod tests {
         ] {
             assert!(check(word).unwrap_err().contains("not complete"), "{word}");
         }
+    }
+
+    #[test]
+    fn the_forms_of_ip_are_told_apart_by_their_first_field() {
+        for value in [
+            "none",
+            "off",
+            "on",
+            "any",
+            "dhcp6",
+            "auto6",
+            "either6",
+            "link6",
+            "ibft",
+            "link-local",
+            "dhcp,auto6",
+            "eth0:auto6",
+            "10.0.0.1:10.0.0.9:10.0.0.2:24:host:eth0:",
+            ":10.0.0.9:10.0.0.2::::dhcp",
+            "2001:db8::1",
+        ]
+        .iter()
+        .filter(|value| !value.starts_with("2001"))
+        {
+            assert_eq!(check(&format!("ip={value}")), Ok(()), "{value}");
+        }
+        for value in [
+            "dhcp,maybe",
+            "eth0:maybe",
+            "eth0:single-dhcp",
+            "eth0:",
+            ":dhcp",
+            "2001:db8::1",
+            "10.0.0.1:peer:10.0.0.2:24:host:eth0:none",
+            "10.0.0.1::gateway:24:host:eth0:none",
+            "10.0.0.1::10.0.0.2:24:host:eth0",
+            "[2001:db8::2]]::[2001:db8::1]:64:host:eth0:none",
+            "[[2001:db8::2]::[2001:db8::1]:64:host:eth0:none",
+            "[2001:db8::2]::[2001:db8::1]:64:host:eth0:none:[",
+        ] {
+            assert!(check(&format!("ip={value}")).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn fields_end_at_colons_outside_of_brackets() {
+        assert_eq!(fields("a:[b:c]:d"), Some(vec!["a", "[b:c]", "d"]));
+        assert_eq!(fields("::"), Some(vec!["", "", ""]));
+        for broken in ["", "a:[b", "a]:b", "[[a]]", "[[a]", "[a]]"] {
+            assert_eq!(fields(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_there_where_one_must_be() {
+        for word in [
+            "rd.net.timeout.dhcp",
+            "rd.net.x=",
+            "ip",
+            "nameserver",
+            "vlan=",
+            "rd.peerdns",
+            "BOOTIF",
+        ] {
+            assert!(check(word).unwrap_err().contains("not complete"), "{word}");
+        }
+        for word in FLAGS {
+            assert_eq!(check(word), Ok(()), "{word}");
+        }
+        for word in ["rd.network=x", "bonding", "nameservers=8.8.8.8", "", "=x"] {
+            assert!(check(word).unwrap_err().contains("no network argument"), "{word}");
+        }
+        assert_eq!(check("nameserver=2001:db8::53"), Ok(()));
+        assert!(check("nameserver=[8.8.8.8").is_err());
     }
 }

@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Where the squashfs image is put.
+    /// Where the squashfs image is put, on the source system.
     pub squashfs_image_path: String,
     /// More packages to install into the image.
     pub additional_packages: Vec<String>,
-    /// Start the upgrade by itself after the reboot.
+    /// Whether the upgrade starts by itself after the reboot.
     pub autostart_upgrade_after_reboot: bool,
-    /// Enable NetworkManager in the image with the source's profiles.
+    /// Whether NetworkManager runs in the image, with the source's profiles.
     pub setup_network_manager: bool,
-    /// dracut's network arguments.
+    /// dracut's network arguments, parted by blanks; empty for no network in early boot.
     pub dracut_network: String,
-    /// URL to load the image from.
+    /// URL to load the image from; empty for the local image.
     pub url_to_load_squashfs_image_from: String,
-    /// Root in the image has an empty password.
+    /// Whether root in the image has an empty password.
     pub setup_passwordless_root: bool,
-    /// The authorized_keys file for sshd in the image.
+    /// The authorized_keys file for sshd in the image; empty for no sshd.
     pub setup_opensshd_using_auth_keys: String,
-    /// File on the source system for leapp's strace.
+    /// File on the source system for leapp's strace; empty for none.
     pub capture_strace_info_into: String,
 }
 

@@ -1,10 +1,10 @@
 //! What a scalar without quotes is, by the implicit resolvers of PyYAML 6.0 (yaml/resolver.py). Pure.
 use super::value::Value;
 
-/// A plain `<<`: only as a key it means something.
+/// A `<<` without quotes. As a key it merges; anywhere else it means nothing.
 pub(super) const MERGE: &str = "a plain <<";
 
-/// Resolves one.
+/// What a scalar without quotes is, by its letters.
 pub(super) fn resolve(word: &str) -> Value {
     match word {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
