@@ -206,20 +206,19 @@ impl Saved {
     /// Copies the loader's files into `dir`, which is made.
     pub(crate) fn save(root: &SysRoot, dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        let inside = |path: &Path| path.strip_prefix(root.path()).unwrap_or(path).to_owned();
         let names = FILES.iter().map(PathBuf::from);
         let efi = ["grub.cfg", "grubenv"]
             .iter()
             .flat_map(|name| efi_files(root, name));
         let mut paths: Vec<PathBuf> = names.chain(efi).filter(|path| root.at(path).is_file()).collect();
-        paths.extend(files_in(&root.at(ENTRIES))?.iter().map(|path| inside(path)));
+        paths.extend(files_in(&root.at(ENTRIES))?.iter().map(|path| root.inside(path)));
         let mut files = Vec::new();
         for (number, path) in paths.into_iter().enumerate() {
             let copy = dir.join(number.to_string());
             let from = root.at(&path);
             let content = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
             atomic_write(&copy, &content, 0o600)?;
-            files.push((path, inside(&copy)));
+            files.push((path, root.inside(&copy)));
         }
         Ok(Self { files })
     }
