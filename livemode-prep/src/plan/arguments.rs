@@ -199,4 +199,11 @@ mod tests {
              crashkernel=1G rd.luks.uuid=a rd.luks.uuid=b console=tty0 console=ttyS0,115200"
         );
     }
+
+    #[test]
+    fn a_line_is_refused_from_the_byte_after_the_limit_on() {
+        assert_eq!(check_length(&"x".repeat(LIMIT_BYTES)), Ok(()));
+        let refusal = check_length(&"x".repeat(LIMIT_BYTES + 1)).unwrap_err();
+        assert!(refusal.contains("2001 bytes long, over 2000"), "{refusal}");
+    }
 }

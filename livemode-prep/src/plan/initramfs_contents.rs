@@ -116,4 +116,37 @@ lrwxrwxrwx   1 root     root            7 Nov 24 11:34 bin -> usr/bin
             ]
         );
     }
+
+    #[test]
+    fn only_lines_of_files_have_a_path() {
+        for (line, path) in [
+            (
+                "drwxr-xr-x   3 root     root            0 Nov 24 11:34 etc",
+                Some("etc"),
+            ),
+            (
+                "lrwxrwxrwx   1 root     root            7 Nov 24 11:34 bin -> usr/bin",
+                Some("bin"),
+            ),
+            (
+                "crw-r--r--   1 root     root       5,   1 Nov 24 11:34 dev/console",
+                Some("dev/console"),
+            ),
+            (
+                "----------   1 root     root            0 Nov 24 11:34 etc/shadow",
+                Some("etc/shadow"),
+            ),
+            ("Image: /boot/initramfs.img: 27M", None),
+            ("drwx x y", None),
+            ("dxwxr-xr-x x y", None),
+            ("xrwxr-xr-x x y", None),
+            ("", None),
+        ] {
+            assert_eq!(listed_path(line), path, "{line}");
+        }
+        assert_eq!(
+            ["/lib64/x", "sbin/x", "etc/x"].map(merged),
+            ["usr/lib64/x", "usr/sbin/x", "etc/x"]
+        );
+    }
 }

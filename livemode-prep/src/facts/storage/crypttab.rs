@@ -117,4 +117,34 @@ mod tests {
         assert_eq!(tokens(dump), ["clevis", "systemd-tpm2"]);
         assert_eq!(tokens("Tokens:\nDigests:\n  0: pbkdf2\n"), Vec::<String>::new());
     }
+
+    #[test]
+    fn keys_on_devices_and_sockets_are_elsewhere() {
+        let key = |key: &str| parse(&format!("name UUID=a {key} luks\n"))[0].clone();
+        for elsewhere in ["/key:UUID=b", "/dev/sdb1", "/run/keys.socket"] {
+            assert_eq!(key(elsewhere).key(), Key::Elsewhere, "{elsewhere}");
+        }
+        for random in ["/dev/urandom", "/dev/random", "/dev/hw_random"] {
+            assert_eq!(key(random).key(), Key::Random, "{random}");
+        }
+        for typed in ["-", "none"] {
+            assert_eq!(key(typed).key(), Key::Passphrase, "{typed}");
+        }
+    }
+
+    #[test]
+    fn an_option_is_found_by_its_name_with_or_without_a_value() {
+        let volume = &parse("a UUID=a none luks,tpm2-device=auto,x-initrd.attach\n")[0];
+        assert!(["luks", "tpm2-device", "tpm2-device=auto", "x-initrd.attach"]
+            .iter()
+            .all(|o| volume.has(o)));
+        assert!(!["tpm2", "auto", ""].iter().any(|o| volume.has(o)));
+    }
+
+    #[test]
+    fn a_line_is_written_as_it_was_read_and_one_without_a_device_is_none() {
+        let text = "root UUID=a /etc/keys/root.key luks,discard";
+        let volumes = parse(&format!("alone\n\n  #root UUID=b\n{text}\n"));
+        assert_eq!(volumes.iter().map(Volume::to_string).collect::<Vec<_>>(), [text]);
+    }
 }

@@ -262,4 +262,84 @@ mod tests {
             .collect();
         assert_eq!(below, ["/dev/mapper/mpatha", "/dev/sda", "/dev/sdb"]);
     }
+
+    #[test]
+    fn devices_are_found_by_each_of_their_names_and_told_from_members_and_copies() {
+        let devices = Devices::parse(
+            r#"{"blockdevices": [
+                {"name": "/dev/sda", "kname": "/dev/sda", "type": "disk", "tran": "sata", "children": [
+                    {"name": "/dev/sda1", "kname": "/dev/sda1", "type": "part", "fstype": "linux_raid_member", "uuid": "m",
+                     "partuuid": "p-1", "partlabel": "raid", "children": [
+                        {"name": "/dev/md127", "kname": "/dev/md127", "type": "raid1", "fstype": "LVM2_member", "uuid": "v",
+                         "children": [{"name": "/dev/mapper/my--vg-root", "kname": "/dev/dm-1", "type": "lvm",
+                         "fstype": "xfs", "uuid": "F", "label": "Root"}]}]},
+                    {"name": "/dev/sda2", "kname": "/dev/sda2", "type": "part", "fstype": "btrfs", "uuid": "b",
+                     "partuuid": "p-2"}]},
+                {"name": "/dev/sdb", "kname": "/dev/sdb", "type": "disk", "children": [
+                    {"name": "/dev/sdb1", "kname": "/dev/sdb1", "type": "part", "fstype": "btrfs", "uuid": "b",
+                     "partuuid": "p-2"},
+                    {"name": "/dev/sdb2", "kname": "/dev/sdb2", "type": "part", "fstype": "ext4", "uuid": "c"},
+                    {"name": "/dev/sdb3", "kname": "/dev/sdb3", "type": "part", "fstype": "ext4", "uuid": "c"}]}
+            ]}"#,
+        )
+        .unwrap();
+        let paths = |indices: Vec<usize>| -> Vec<&str> {
+            indices
+                .into_iter()
+                .map(|index| devices.get(index).path.as_str())
+                .collect()
+        };
+        for (spec, found) in [
+            ("UUID=f", vec!["/dev/mapper/my--vg-root"]),
+            ("UUID=\"F\"", vec!["/dev/mapper/my--vg-root"]),
+            ("LABEL=Root", vec!["/dev/mapper/my--vg-root"]),
+            ("/dev/my-vg/root", vec!["/dev/mapper/my--vg-root"]),
+            ("PARTUUID=p-1", vec!["/dev/sda1"]),
+            ("PARTUUID=p-2", vec!["/dev/sda2", "/dev/sdb1"]),
+            ("PARTLABEL=raid", vec!["/dev/sda1"]),
+            ("UUID=m", vec![]),
+            ("UUID=gone", vec![]),
+            ("/dev/gone", vec![]),
+        ] {
+            assert_eq!(paths(devices.named(spec)), found, "{spec}");
+        }
+        let at = |path: &str| devices.at(path).unwrap();
+        assert_eq!(
+            paths(devices.below(at("/dev/dm-1"))),
+            ["/dev/mapper/my--vg-root", "/dev/md127", "/dev/sda1", "/dev/sda"]
+        );
+        // Several devices of one btrfs have one UUID; two ext4 have not, and no UUID is none.
+        for (path, is_ambiguous) in [
+            ("/dev/sda2", false),
+            ("/dev/sdb2", true),
+            ("/dev/dm-1", false),
+            ("/dev/sdb", false),
+        ] {
+            assert_eq!(devices.is_ambiguous(at(path)), is_ambiguous, "{path}");
+        }
+        for (path, uuid) in [
+            ("/dev/sda1", Some("p-1")),
+            ("/dev/sda2", None),
+            ("/dev/dm-1", None),
+        ] {
+            assert_eq!(devices.only_partition_uuid(at(path)), uuid, "{path}");
+        }
+        assert_eq!(devices.get(at("/dev/sda")).transport, "sata");
+        assert_eq!(devices.all().count(), 9);
+    }
+
+    #[test]
+    fn paths_that_are_no_logical_volumes_have_no_other_name() {
+        for path in [
+            "/dev/md/root",
+            "/dev/disk/by-uuid",
+            "/dev/a/b/c",
+            "/dev/sda",
+            "/srv/a/b",
+        ] {
+            assert_eq!(logical_volume(path), None, "{path}");
+        }
+        assert_eq!(volume_group("/dev/vg/lv"), None);
+        assert_eq!(volume_group("/dev/mapper/vg-lv").unwrap(), "vg");
+    }
 }

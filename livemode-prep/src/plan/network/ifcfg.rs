@@ -46,15 +46,11 @@ pub(crate) fn to_keyfile(profile: &Profile) -> Converted {
 
 fn connection(name: &str, v: &Variables, k: &mut Keyfile, lost: &mut Vec<String>) {
     let is = |key: &str| v.is(key, false);
-    // As NetworkManager's reader has it: a DEVICETYPE of Team is the type; with any other, TYPE says it.
-    let device_type = v
-        .get("DEVICETYPE")
-        .filter(|kind| kind.eq_ignore_ascii_case("team"));
-    let kind = match device_type
-        .or(v.get("TYPE"))
-        .map(str::to_ascii_lowercase)
-        .as_deref()
-    {
+    // DEVICETYPE is for teams only, and stands over TYPE there.
+    let of_type = v.get("TYPE").map(str::to_ascii_lowercase);
+    let of_device = v.get("DEVICETYPE").map(str::to_ascii_lowercase);
+    let named = of_device.filter(|kind| kind == "team").or(of_type);
+    let kind = match named.as_deref() {
         _ if is("VLAN") => "vlan",
         _ if v.get("BONDING_OPTS").is_some() => "bond",
         _ if v.get("TEAM_CONFIG").is_some() => "team",
@@ -86,14 +82,23 @@ fn connection(name: &str, v: &Variables, k: &mut Keyfile, lost: &mut Vec<String>
     );
     k.set_some("connection", "zone", v.get("ZONE"));
     is("SLAVE");
+    // NetworkManager takes the UUID before the name, and of several controllers the first in this order.
+    let mut taken = None;
     for (keys, port_type) in [
-        (&["MASTER_UUID", "MASTER"], "bond"),
-        (&["BRIDGE_UUID", "BRIDGE"], "bridge"),
-        (&["TEAM_MASTER_UUID", "TEAM_MASTER"], "team"),
+        (["BRIDGE_UUID", "BRIDGE"], "bridge"),
+        (["MASTER_UUID", "MASTER"], "bond"),
+        (["TEAM_MASTER_UUID", "TEAM_MASTER"], "team"),
     ] {
-        if let Some(controller) = v.first_of(keys) {
-            k.set("connection", "master", controller);
-            k.set("connection", "slave-type", port_type);
+        match (v.first(&keys), taken) {
+            (Some(controller), None) => {
+                k.set("connection", "master", controller);
+                k.set("connection", "slave-type", port_type);
+                taken = Some(controller);
+            }
+            (Some(other), Some(taken)) => lost.push(format!(
+                "a port of {taken} cannot be one of the {port_type} {other} too; that is left out"
+            )),
+            (None, _) => {}
         }
     }
     let hardware = if kind == "infiniband" {
@@ -179,15 +184,17 @@ fn ipv4(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String
             .and_then(prefix_of)
             .map(|n| n.to_string());
         let prefix = v.get(&format!("PREFIX{suffix}")).map(str::to_owned).or(netmask);
-        if prefix.is_none() {
+        let prefix = prefix.unwrap_or_else(|| {
+            let prefix = prefix_of_class(address);
             lost.push(format!(
-                "IPADDR{suffix}={address} has neither PREFIX{suffix} nor NETMASK{suffix}; taken as /24"
+                "IPADDR{suffix}={address} has neither PREFIX{suffix} nor NETMASK{suffix}; taken as /{prefix}"
             ));
-        }
+            prefix.to_string()
+        });
         k.set(
             "ipv4",
             &format!("address{}", number + 1),
-            format!("{address}/{}", prefix.unwrap_or("24".into())),
+            format!("{address}/{prefix}"),
         );
     }
     if let Some((_, gateway)) = numbered(v, "GATEWAY").first() {
@@ -220,6 +227,19 @@ fn ipv4(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String
     k.set_some("ipv4", "dhcp-client-id", v.get("DHCP_CLIENT_ID"));
     routes("ipv4", profile.route, "0.0.0.0/0", k, lost);
     rules("ipv4", profile.rule, k);
+}
+
+/// NetworkManager goes by the class of an address without prefix.
+fn prefix_of_class(address: &str) -> u8 {
+    match address
+        .split('.')
+        .next()
+        .and_then(|first| first.parse::<u8>().ok())
+    {
+        Some(0..=127) => 8,
+        Some(128..=191) => 16,
+        _ => 24,
+    }
 }
 
 fn ipv6(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String>) {
@@ -380,38 +400,147 @@ method=ignore
             converted("TYPE=Wireless\nESSID=x\nIPADDR=10.0.0.1\n").lost,
             [
                 "TYPE=wireless is not converted; write a keyfile for it",
-                "IPADDR=10.0.0.1 has neither PREFIX nor NETMASK; taken as /24",
+                "IPADDR=10.0.0.1 has neither PREFIX nor NETMASK; taken as /8",
                 "ESSID is not carried over into a keyfile",
             ]
         );
     }
 
     #[test]
-    fn a_team_port_is_of_its_own_type() {
-        let port = converted("DEVICE=eth1\nDEVICETYPE=TeamPort\nTEAM_MASTER=team0\n");
-        assert!(port.keyfile.contains("type=ethernet\n"), "{}", port.keyfile);
-        assert!(
-            port.keyfile.contains("master=team0\nslave-type=team\n"),
-            "{}",
-            port.keyfile
-        );
-        assert_eq!(port.lost, Vec::<String>::new());
-        let team = converted("DEVICE=team0\nDEVICETYPE=Team\nTYPE=Ethernet\n");
-        assert!(team.keyfile.contains("type=team\n"), "{}", team.keyfile);
+    fn secrets_and_names_with_blanks_and_backslashes_are_escaped() {
+        let converted = to_keyfile(&Profile {
+            keys: "IEEE_8021X_PASSWORD='  pa\\ss'\n",
+            ..profile("NAME=' my office'\nIEEE_8021X_IDENTITY='DOM\\host'\nIEEE_8021X=yes\nIEEE_8021X_EAP_METHODS=PEAP\n")
+        });
+        for line in [
+            "id=\\smy office",
+            "identity=DOM\\\\host",
+            "password=\\s\\spa\\\\ss",
+            "eap=peap;",
+        ] {
+            let text = &converted.keyfile;
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
     }
 
     #[test]
-    fn secrets_with_blanks_and_backslashes_are_escaped() {
+    fn a_port_has_one_controller_by_its_uuid_first() {
+        for (ifcfg, lines, lost) in [
+            (
+                "MASTER=bond0\nMASTER_UUID=u-1\n",
+                "master=u-1\nslave-type=bond\n",
+                vec![],
+            ),
+            ("TEAM_MASTER=team0\n", "master=team0\nslave-type=team\n", vec![]),
+            (
+                "MASTER=bond0\nBRIDGE=br0\n",
+                "master=br0\nslave-type=bridge\n",
+                vec!["a port of br0 cannot be one of the bond bond0 too; that is left out"],
+            ),
+        ] {
+            let converted = converted(ifcfg);
+            assert!(converted.keyfile.contains(lines), "{}", converted.keyfile);
+            assert_eq!(converted.keyfile.matches("master=").count(), 1, "{ifcfg}");
+            assert_eq!(converted.lost, lost, "{ifcfg}");
+        }
+    }
+
+    #[test]
+    fn the_kind_is_that_of_the_type_except_for_teams() {
+        for (ifcfg, kind) in [
+            ("", "ethernet"),
+            ("TYPE=Ethernet\nDEVICETYPE=Team\n", "team"),
+            ("TYPE=Vlan\nDEVICETYPE=TeamPort\n", "vlan"),
+            ("DEVICETYPE=TeamPort\n", "ethernet"),
+            ("TEAM_CONFIG='{}'\n", "team"),
+            ("TYPE=Team\n", "team"),
+            ("TYPE=Bridge\n", "bridge"),
+            ("TYPE=bond\n", "bond"),
+            ("BONDING_OPTS=mode=1\nTYPE=Ethernet\n", "bond"),
+            ("TYPE=InfiniBand\n", "infiniband"),
+        ] {
+            let converted = converted(ifcfg);
+            let line = format!("type={kind}");
+            assert!(converted.keyfile.lines().any(|known| known == line), "{ifcfg}");
+            assert_eq!(converted.lost, Vec::<String>::new(), "{ifcfg}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_prefix_has_that_of_its_class() {
+        for (address, prefix) in [
+            ("10.0.0.1", 8),
+            ("127.0.0.1", 8),
+            ("128.0.0.1", 16),
+            ("191.1.0.1", 16),
+            ("192.168.0.1", 24),
+        ] {
+            assert_eq!(prefix_of_class(address), prefix, "{address}");
+        }
+    }
+
+    #[test]
+    fn each_setting_of_ipv4_is_carried_over() {
+        let converted = converted(
+            "BOOTPROTO=dhcp\nDEFROUTE=no\nPEERDNS=no\nPEERROUTES=no\nIPV4_FAILURE_FATAL=yes\nIPV4_ROUTE_METRIC=7\n\
+             DHCP_HOSTNAME=me\nDHCP_CLIENT_ID=id\nGATEWAY0=10.0.0.1\nDNS1=2001:db8::1\nDNS2=10.0.0.3\n",
+        );
+        assert!(
+            converted.keyfile.ends_with(
+                "[ipv4]\nmethod=auto\ngateway=10.0.0.1\ndns=10.0.0.3;\nnever-default=true\nignore-auto-dns=true\n\
+                 ignore-auto-routes=true\nmay-fail=false\nroute-metric=7\ndhcp-hostname=me\ndhcp-client-id=id\n\n\
+                 [ipv6]\ndns=2001:db8::1;\nmethod=ignore\n"
+            ),
+            "{}",
+            converted.keyfile
+        );
+        assert_eq!(converted.lost, Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_setting_of_ipv6_is_carried_over() {
         let converted = to_keyfile(&Profile {
-            keys: r"IEEE_8021X_PASSWORD='  pa\ss'",
-            ..profile("KEY_MGMT=IEEE8021X\nIEEE_8021X_EAP_METHODS=PEAP\nIEEE_8021X_IDENTITY='DOM\\host'\n")
+            route6: "2001:db8:1::/48 via fe80::1\n",
+            rule6: "pref 5 from 2001:db8::/32 table 9\n",
+            ..profile(
+                "BOOTPROTO=none\nIPV6INIT=yes\nIPV6ADDR=2001:db8::2/56\nIPV6ADDR_SECONDARIES='2001:db8::3 2001:db8::4/48'\n\
+                 IPV6_DEFROUTE=no\nIPV6_PEERDNS=no\nIPV6_PEERROUTES=no\nIPV6_FAILURE_FATAL=yes\nIPV6_ROUTE_METRIC=8\n",
+            )
         });
-        for line in [r"identity=DOM\\host", r"password=\s\spa\\ss"] {
-            assert!(
-                converted.keyfile.lines().any(|l| l == line),
-                "{}",
-                converted.keyfile
-            );
+        assert!(
+            converted.keyfile.ends_with(
+                "[ipv6]\nmethod=auto\naddress1=2001:db8::2/56\naddress2=2001:db8::3/64\naddress3=2001:db8::4/48\n\
+                 never-default=true\nignore-auto-dns=true\nignore-auto-routes=true\nmay-fail=false\nroute-metric=8\n\
+                 route1=2001:db8:1::/48,fe80::1\nrouting-rule1=pref 5 from 2001:db8::/32 table 9\n"
+            ),
+            "{}",
+            converted.keyfile
+        );
+        assert_eq!(converted.lost, Vec::<String>::new());
+    }
+
+    #[test]
+    fn methods_are_those_that_the_variables_mean() {
+        for (ifcfg, ipv4, ipv6) in [
+            ("BOOTPROTO=bootp\nIPV6_DISABLED=yes\n", "auto", "disabled"),
+            (
+                "BOOTPROTO=shared\nIPV6INIT=yes\nIPV6_AUTOCONF=no\nDHCPV6C=yes\n",
+                "shared",
+                "dhcp",
+            ),
+            (
+                "BOOTPROTO=autoip\nIPV6INIT=yes\nIPV6_AUTOCONF=no\n",
+                "link-local",
+                "link-local",
+            ),
+            ("IPADDR=10.0.0.1\nPREFIX=8\nIPV6INIT=no\n", "manual", "ignore"),
+        ] {
+            let text = converted(ifcfg).keyfile;
+            let methods: Vec<&str> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("method="))
+                .collect();
+            assert_eq!(methods, [ipv4, ipv6], "{ifcfg}");
         }
     }
 }

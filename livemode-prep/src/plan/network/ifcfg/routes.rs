@@ -2,7 +2,7 @@
 use super::keyfile::Keyfile;
 use super::variables::{numbered, Variables};
 
-/// A routing rule of ifcfg may lack a priority, a keyfile's must have one; from here on, as iproute2 counts down.
+/// A keyfile's routing rule must have a priority. Those of a rule file that have none get this one and those after it.
 const FIRST_PRIORITY: usize = 30_000;
 
 /// A route file has ADDRESS0=, NETMASK0=, GATEWAY0= and METRIC0=, or arguments of `ip route add` on each line.
@@ -77,7 +77,65 @@ pub(super) fn rules(section: &'static str, text: &str, k: &mut Keyfile) {
     }
 }
 
+/// The length of a netmask's prefix in bits; None where it has gaps or is no address.
 pub(super) fn prefix_of(netmask: &str) -> Option<u32> {
     let mask = u32::from(netmask.parse::<std::net::Ipv4Addr>().ok()?);
     (mask.leading_ones() + mask.trailing_zeros() == 32 || mask == 0).then(|| mask.count_ones())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(section: &'static str, text: &str, default: &str) -> (String, Vec<String>) {
+        let (mut k, mut lost) = (Keyfile::default(), Vec::new());
+        routes(section, text, default, &mut k, &mut lost);
+        (k.text(), lost)
+    }
+
+    #[test]
+    fn routes_in_both_forms_keep_gateway_and_metric() {
+        let (text, lost) = lines(
+            "ipv4",
+            "ADDRESS0=10.0.0.0\nNETMASK0=255.0.0.0\nMETRIC0=5\nADDRESS1=10.1.1.1\n\n# x\ndefault via 10.0.0.1\n\
+             10.2.0.0/16 dev eth0 metric 9\n10.3.0.0/16 via 10.0.0.2 mtu 1400\n",
+            "0.0.0.0/0",
+        );
+        assert_eq!(
+            text,
+            "[ipv4]\nroute1=10.0.0.0/8,,5\nroute2=10.1.1.1/32\nroute3=0.0.0.0/0,10.0.0.1\nroute4=10.2.0.0/16,,9\n\
+             route5=10.3.0.0/16,10.0.0.2\n"
+        );
+        assert_eq!(
+            lost,
+            ["the route '10.3.0.0/16 via 10.0.0.2 mtu 1400': mtu is not carried over"]
+        );
+    }
+
+    #[test]
+    fn rules_without_a_priority_get_one_each() {
+        let mut k = Keyfile::default();
+        let text = "from 10.0.0.1 table 1\n# x\n\nprio 7 from 10.0.0.2 table 2\nto 10.0.0.3 table 3\n";
+        rules("ipv4", text, &mut k);
+        assert_eq!(
+            k.text(),
+            "[ipv4]\nrouting-rule1=priority 30000 from 10.0.0.1 table 1\n\
+             routing-rule2=prio 7 from 10.0.0.2 table 2\nrouting-rule3=priority 30002 to 10.0.0.3 table 3\n"
+        );
+    }
+
+    #[test]
+    fn a_netmask_with_gaps_has_no_prefix() {
+        for (netmask, prefix) in [
+            ("255.255.255.0", Some(24)),
+            ("255.255.255.255", Some(32)),
+            ("128.0.0.0", Some(1)),
+            ("0.0.0.0", Some(0)),
+            ("255.0.255.0", None),
+            ("0.0.0.255", None),
+            ("x", None),
+        ] {
+            assert_eq!(prefix_of(netmask), prefix, "{netmask}");
+        }
+    }
 }
