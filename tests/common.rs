@@ -9,6 +9,8 @@ use livemode_common::mount::{enter_private_namespace, MountSpec, MountStack};
 use livemode_common::mountinfo;
 use livemode_tests::disk::Mounted;
 use nix::mount::{mount, MsFlags};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
 /// Whether something is mounted at `path`, for the thread that asks.
 fn is_mounted(path: &Path) -> bool {
@@ -94,8 +96,11 @@ fn root_a_program_that_the_kernel_does_not_let_go_is_given_up() {
     let touch = Cmd::new("touch")
         .arg(mounted.path().join("file"))
         .limit(Duration::from_secs(1));
-    let error = touch.run().unwrap_err();
+    let mut id = 0;
+    let error = touch.watch(Duration::from_secs(1), |pid| id = pid).unwrap_err();
     drop(frozen);
+    // It may go now, and the file system is no longer in use.
+    waitpid(Pid::from_raw(id.cast_signed()), None).unwrap();
     assert_eq!(
         error.to_string(),
         format!(

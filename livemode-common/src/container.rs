@@ -318,4 +318,19 @@ mod tests {
         assert!(container.resolve("/41").is_err());
         assert_eq!(container.resolve("/a/../40").unwrap(), inside.path().join("0"));
     }
+
+    #[test]
+    fn another_error_than_that_nothing_is_there_is_told() {
+        let inside = tempfile::tempdir().unwrap();
+        let container = ContainerDir::new(inside.path());
+        // Longer than NAME_MAX of Linux.
+        let name = "x".repeat(256);
+        let at = inside.path().join(&name).display().to_string();
+        let error = container.dir_names(&name).unwrap_err();
+        assert_eq!(error.to_string(), format!("reading {at}"));
+        let error = container.write(&name, "", 0o600).unwrap_err();
+        assert_eq!(error.to_string(), format!("replacing {at}"));
+        let error = container.remove_file(&name).unwrap_err();
+        assert_eq!(error.to_string(), format!("removing {at}"));
+    }
 }
