@@ -48,6 +48,14 @@ fn root_plan_shows_everything_and_writes_nothing() {
         .replace(source.root().to_str().unwrap(), "")
         .replace(version, "KERNEL")
         .lines()
+        .map(|line| match line.split_once(" (/dev/loop") {
+            // Which loop device was free.
+            Some((place, rest)) => format!(
+                "{place} (/dev/loop{}",
+                rest.trim_start_matches(|c: char| c.is_ascii_digit())
+            ),
+            None => line.to_owned(),
+        })
         .map(|line| match line.split_once(" needed (") {
             // The numbers are the container's.
             Some(_) => format!(
