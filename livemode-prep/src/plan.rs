@@ -22,3 +22,4 @@ pub(crate) mod storage;
 mod summary;
 #[cfg(test)]
 mod tests;
+pub(crate) mod words;

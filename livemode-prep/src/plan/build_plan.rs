@@ -17,7 +17,7 @@ use super::paths::Paths;
 use super::space::{self, Budget, Sizes};
 use super::squashfs::{self, Packing};
 use super::storage::{files, Layer, Storage};
-use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh};
+use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
 use crate::args::EntryKeeper;
 use crate::facts::leapp::Requested;
 use crate::facts::source::Source;
@@ -133,6 +133,8 @@ impl BuildPlan {
             mksquashfs: facts.tools.mksquashfs.version,
             findings,
         };
+        let dropped = words::left_behind(&plan.source.arguments, &|module| plan.has_module(module));
+        plan.findings.warnings.extend(dropped);
         let longest = plan.arguments(&"0".repeat(64), u64::from(u32::MAX));
         if let Err(why) = arguments::check_length(&longest) {
             plan.findings.refuse(why);
@@ -176,7 +178,17 @@ impl BuildPlan {
             sha256,
             size,
         };
-        arguments::arguments(&image, &self.config, &self.source.arguments, &self.storage.image).to_string()
+        let knows = |module: &str| self.has_module(module);
+        let source = &self.source.arguments;
+        arguments::arguments(&image, &self.config, source, &self.storage.image, &knows).to_string()
+    }
+
+    /// Whether the target's kernel has a module; while it is unknown, any.
+    pub(crate) fn has_module(&self, name: &str) -> bool {
+        let kernel = self.target.as_ref().map(|target| &target.kernel);
+        kernel.is_none_or(|kernel| {
+            kernel.modules.is_empty() || kernel.modules.contains(name) || kernel.builtin.contains(name)
+        })
     }
 
     /// The same as it may be shown, before the image is there: without a password.
