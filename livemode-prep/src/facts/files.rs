@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::Result;
 use livemode_common::config::Config;
 use livemode_common::container::ContainerDir;
+use livemode_common::fsio;
 use livemode_common::fstab::Entry;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,16 @@ pub(crate) const NM_CONF: &str = "/etc/NetworkManager/conf.d";
 /// Profiles as el8 has them: `ifcfg-NAME` and what lies beside each.
 pub(crate) const SCRIPTS: &str = "/etc/sysconfig/network-scripts";
 pub(crate) const SSH: &str = "/etc/ssh";
+pub(crate) const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+/// The environment of el's sshd.service.
+pub(crate) const SSHD_OPTIONS: &str = "/etc/sysconfig/sshd";
+/// An admin's socket unit of sshd; drop-ins lie beside it.
+pub(crate) const SSHD_SOCKET: &str = "/etc/systemd/system/sshd.socket";
+/// The links by which systemd listens in sshd's place; Debian's name is the second.
+pub(crate) const SSHD_SOCKETS: [&str; 2] = [
+    "/etc/systemd/system/sockets.target.wants/sshd.socket",
+    "/etc/systemd/system/sockets.target.wants/ssh.socket",
+];
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// systemd-resolved's file for who does not ask it, in place of its stub.
 pub(crate) const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
@@ -71,6 +82,9 @@ pub(crate) struct Files {
     found: BTreeMap<String, File>,
     /// Why a file that the configuration names cannot be read.
     unreadable: BTreeMap<String, String>,
+    /// When they were looked at, in seconds since 1970.
+    #[serde(default)]
+    seen_at: u64,
 }
 
 impl Files {
@@ -81,7 +95,10 @@ impl Files {
         crypttab: &[Volume],
     ) -> Result<Self> {
         let source = ContainerDir::new(root.path());
-        let mut files = Self::default();
+        let mut files = Self {
+            seen_at: fsio::now(),
+            ..Self::default()
+        };
         for dir in TEXTS {
             for name in source.dir_names(dir)? {
                 files.take(&source, &format!("{dir}/{name}"), true)?;
@@ -94,6 +111,7 @@ impl Files {
         if !keys.is_empty() {
             files.take(&source, keys, true)?;
         }
+        files.take_sshd(&source)?;
         for path in CONFIGURATION {
             files.take_all(&source, path, DEPTH)?;
         }
@@ -150,6 +168,42 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// What says where sshd listens, with all that its configuration includes.
+    fn take_sshd(&mut self, source: &ContainerDir) -> Result<()> {
+        for path in [SSHD_OPTIONS, SSHD_SOCKET, SSHD_SOCKETS[0], SSHD_SOCKETS[1]] {
+            self.take(source, path, true)?;
+        }
+        let drop_ins = format!("{SSHD_SOCKET}.d");
+        for name in source.dir_names(&drop_ins)? {
+            self.take(source, &format!("{drop_ins}/{name}"), true)?;
+        }
+        let mut todo = vec![SSHD_CONFIG.to_owned()];
+        while let Some(path) = todo.pop() {
+            if self.found.contains_key(&path) {
+                continue;
+            }
+            self.take(source, &path, true)?;
+            let text = self.text(&path).unwrap_or_default().to_owned();
+            for pattern in text.lines().filter_map(included).flatten() {
+                let dir = pattern.rsplit_once('/').map_or("/", |(dir, _)| dir).to_owned();
+                let names = source.dir_names(&dir)?;
+                let paths: Vec<String> = names.iter().map(|name| format!("{dir}/{name}")).collect();
+                todo.extend(includes(paths.iter().map(String::as_str), &pattern).map(str::to_owned));
+            }
+        }
+        Ok(())
+    }
+
+    /// When the files were looked at, in seconds since 1970.
+    pub(crate) fn seen_at(&self) -> u64 {
+        self.seen_at
+    }
+
+    /// The paths of all of them, sorted.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.found.keys().map(String::as_str)
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&File> {
@@ -223,6 +277,58 @@ fn named_path(dir: &str, key: &str, value: &str) -> Option<String> {
     (!is_virtual).then_some(path)
 }
 
+/// The patterns of an Include line of sshd_config(5), below /etc/ssh where they are relative.
+fn included(line: &str) -> Option<Vec<String>> {
+    let mut words = line
+        .split(|c: char| c.is_whitespace() || c == '=')
+        .filter(|word| !word.is_empty());
+    if !words.next()?.eq_ignore_ascii_case("include") {
+        return None;
+    }
+    let patterns = words.map(|word| word.trim_matches('"'));
+    Some(patterns.map(below_ssh).collect())
+}
+
+fn below_ssh(pattern: &str) -> String {
+    if pattern.starts_with('/') {
+        pattern.to_owned()
+    } else {
+        format!("{SSH}/{pattern}")
+    }
+}
+
+/// Those of the sorted paths that a pattern of Include stands for. `*` and `?` have a meaning in its last name only.
+pub(crate) fn includes<'a>(
+    paths: impl Iterator<Item = &'a str> + 'a,
+    pattern: &str,
+) -> impl Iterator<Item = &'a str> + 'a {
+    let pattern = below_ssh(pattern);
+    let (dir, name) = pattern
+        .rsplit_once('/')
+        .map_or((String::new(), pattern.clone()), |(dir, name)| {
+            (dir.to_owned(), name.to_owned())
+        });
+    paths.filter(move |path| {
+        path.rsplit_once('/')
+            .is_some_and(|(in_dir, file)| in_dir == dir && is_like(&name, file))
+    })
+}
+
+/// glob(7) without brackets; a hidden file only by its own dot.
+fn is_like(pattern: &str, name: &str) -> bool {
+    fn rest(pattern: &[char], name: &[char]) -> bool {
+        match (pattern.split_first(), name.split_first()) {
+            (None, None) => true,
+            (Some(('*', after)), _) => (0..=name.len()).any(|at| rest(after, &name[at..])),
+            (Some(('?', after)), Some((_, names))) => rest(after, names),
+            (Some((c, after)), Some((n, names))) => c == n && rest(after, names),
+            _ => false,
+        }
+    }
+    let chars = |text: &str| text.chars().collect::<Vec<char>>();
+    (pattern.starts_with('.') || !name.starts_with('.')) && rest(&chars(pattern), &chars(name))
+}
+
 fn is_left_behind(name: &str) -> bool {
     const ENDS: [&str; 6] = [".bak", "~", ".rpmsave", ".rpmnew", ".rpmorig", ".orig"];
     name.starts_with('.') || ENDS.iter().any(|end| name.ends_with(end))
@@ -255,6 +361,7 @@ impl Files {
                 .map(|(path, text)| ((*path).to_owned(), file(text)))
                 .collect(),
             unreadable: BTreeMap::new(),
+            seen_at: 0,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::items::Item;
 use super::paths::Paths;
 use super::space::{self, Budget, Sizes};
 use super::squashfs::{self, Packing};
+use super::ssh::listen::Listen;
 use super::storage::{files, Layer, Storage};
 use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
 use crate::args::EntryKeeper;
@@ -97,6 +98,7 @@ impl BuildPlan {
         let early_items = files::early(&facts.files, &storage);
         let requested = requested(&facts, &storage, &early_items, kernel);
         let carried = carried(&facts, &storage, &mut findings);
+        let listen = listen(&facts, &mut findings);
         let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));
         let root = SysRoot::new(&facts.root);
         let boot_content = facts.leapp.boot_content.as_ref();
@@ -113,7 +115,14 @@ impl BuildPlan {
             Origin::Made
         };
         let mut plan = Self {
-            live_items: live_system::items(&facts.config, &facts.source, &storage, &mounts, &carried),
+            live_items: live_system::items(
+                &facts.config,
+                &facts.source,
+                &storage,
+                &mounts,
+                &carried,
+                &listen,
+            ),
             budgets: budgets(&facts.source, target.as_ref(), missing_packages.len(), boot_files),
             root,
             config: facts.config,
@@ -330,6 +339,17 @@ fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Vec<Ite
         ));
     }
     items
+}
+
+/// Where sshd of the live system listens, if it runs.
+fn listen(facts: &Facts, findings: &mut Findings) -> Listen {
+    let config = &facts.config;
+    if config.setup_opensshd_using_auth_keys.is_empty() {
+        return Listen::default();
+    }
+    let (listen, said) = Listen::of(&facts.files).for_live(config.setup_network_manager);
+    said.into_iter().for_each(|what| findings.warn(what));
+    listen
 }
 
 /// Every name by which the fstab may call the file system that the image lies on.

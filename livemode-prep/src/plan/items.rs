@@ -131,7 +131,7 @@ impl fmt::Display for Content {
             Self::Text(_) => f.write_str("made"),
             Self::OfSource(path) => write!(f, "the source's {path}"),
             Self::Program(name) => write!(f, "the program {name}"),
-            Self::Edited(Edit::OnlyKeysLogIn) => {
+            Self::Edited(Edit::OnlyKeysLogIn(_)) => {
                 f.write_str("the container's own, with only keys to log in by")
             }
             Self::Edited(Edit::EmptyRootPassword) => {

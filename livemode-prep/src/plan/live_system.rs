@@ -5,7 +5,9 @@ use livemode_common::fstab::Entry;
 
 use super::edits::Edit;
 use super::items::{wanted_by, Content, Item, PACKAGE_UNIT_DIR, SECRET, UNIT_DIR};
+use super::ssh::listen::Listen;
 use super::storage::Storage;
+use crate::facts::files::SSHD_CONFIG;
 use crate::facts::source::Source;
 
 const UNITS: [(&str, &str); 3] = [
@@ -53,20 +55,21 @@ const STOPPED: [&str; 14] = [
     "ssh.socket",
 ];
 const MULTI_USER: &str = "multi-user.target";
-const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
-/// Everything that is written into the live system, in its order. `carried` is what goes along from the source.
+/// Everything that is written into the live system, in its order. `carried` is what goes along from the source, `listen`
+/// where sshd listens.
 pub(crate) fn items(
     config: &Config,
     source: &Source,
     storage: &Storage,
     mounts: &[Entry],
     carried: &[Item],
+    listen: &Listen,
 ) -> Vec<Item> {
     let mut items = own_files(config, mounts);
     items.extend(carried.iter().cloned());
     items.extend(identity(source));
-    items.extend(banners(config));
+    items.extend(banners(config, listen));
     items.push(Item::File {
         path: "/usr/bin/livemode-run".into(),
         content: Content::Program("livemode-run"),
@@ -88,7 +91,7 @@ pub(crate) fn items(
     });
     items.extend(STOPPED.map(|unit| Item::Stopped { unit }));
     items.extend(services(config, storage));
-    items.extend(log_in(config));
+    items.extend(log_in(config, listen));
     items
 }
 
@@ -137,8 +140,8 @@ fn identity(source: &Source) -> Vec<Item> {
         .collect()
 }
 
-fn banners(config: &Config) -> [Item; 2] {
-    let banner = banner(config);
+fn banners(config: &Config, listen: &Listen) -> [Item; 2] {
+    let banner = banner(config, listen);
     [
         // agetty(8) reads backslashes in issue as escapes; ours has none.
         Item::file("/etc/issue", format!("{banner}\n"), 0o644),
@@ -191,7 +194,7 @@ fn own_unit(name: &str) -> Item {
     }
 }
 
-fn log_in(config: &Config) -> Vec<Item> {
+fn log_in(config: &Config, listen: &Listen) -> Vec<Item> {
     let edited = |path: &str, edit, mode, is_secret| Item::File {
         path: path.to_owned(),
         content: Content::Edited(edit),
@@ -200,7 +203,15 @@ fn log_in(config: &Config) -> Vec<Item> {
     };
     let mut items = Vec::new();
     if !config.setup_opensshd_using_auth_keys.is_empty() {
-        items.push(edited(SSHD_CONFIG, Edit::OnlyKeysLogIn, SECRET, false));
+        let edit = Edit::OnlyKeysLogIn(listen.lines());
+        items.push(edited(SSHD_CONFIG, edit, SECRET, false));
+        if !listen.addresses.is_empty() {
+            items.push(Item::file(
+                "/etc/sysctl.d/90-livemode-sshd.conf",
+                include_bytes!("../../image/sshd-sysctl.conf"),
+                0o644,
+            ));
+        }
         items.push(Item::Directory {
             path: "/root/.ssh".into(),
             mode: 0o700,
@@ -213,7 +224,7 @@ fn log_in(config: &Config) -> Vec<Item> {
     items
 }
 
-fn banner(config: &Config) -> String {
+fn banner(config: &Config, listen: &Listen) -> String {
     let start = if config.autostart_upgrade_after_reboot {
         "The upgrade starts by itself, unless the boot entry says upgrade.autostart=0 or an attempt has failed: then type  upgrade"
     } else {
@@ -224,10 +235,11 @@ fn banner(config: &Config) -> String {
     } else {
         "root's password is the one of the target container, if it has one."
     };
-    let ssh = if config.setup_opensshd_using_auth_keys.is_empty() {
-        "sshd does not run."
-    } else {
-        "ssh takes root's authorized keys, and no password."
+    let ports: Vec<String> = listen.all_ports().iter().map(u16::to_string).collect();
+    let ssh = match ports.join(" and ") {
+        _ if config.setup_opensshd_using_auth_keys.is_empty() => "sshd does not run.".to_owned(),
+        ports if ports == "22" => "ssh takes root's authorized keys, and no password.".to_owned(),
+        ports => format!("ssh takes root's authorized keys on port {ports}, and no password."),
     };
     format!(
         "LiveMode upgrade environment. The source system is mounted below {SOURCE_MOUNT}.\n{start}\n{console}\n{ssh}\n\
