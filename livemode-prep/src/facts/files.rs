@@ -21,6 +21,18 @@ pub(crate) const NM_CONF: &str = "/etc/NetworkManager/conf.d";
 /// Profiles as el8 has them: `ifcfg-NAME` and what lies beside each.
 pub(crate) const SCRIPTS: &str = "/etc/sysconfig/network-scripts";
 pub(crate) const SSH: &str = "/etc/ssh";
+/// What holds for all profiles of initscripts.
+pub(crate) const SYSCONFIG: &str = "/etc/sysconfig/network";
+/// An admin's names of interfaces, by systemd.link(5).
+pub(crate) const LINKS: &str = "/etc/systemd/network";
+/// An admin's rules of udev.
+pub(crate) const RULES: &str = "/etc/udev/rules.d";
+/// What the resolver reads beside resolv.conf.
+pub(crate) const HOSTS: [&str; 3] = ["/etc/hosts", "/etc/host.conf", "/etc/gai.conf"];
+pub(crate) const NSSWITCH: &str = "/etc/nsswitch.conf";
+/// Whether the hardware's clock has local time.
+pub(crate) const ADJTIME: &str = "/etc/adjtime";
+pub(crate) const LOCALTIME: &str = "/etc/localtime";
 pub(crate) const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 /// The environment of el's sshd.service.
 pub(crate) const SSHD_OPTIONS: &str = "/etc/sysconfig/sshd";
@@ -112,6 +124,7 @@ impl Files {
             files.take(&source, keys, true)?;
         }
         files.take_sshd(&source)?;
+        files.take_names(&source)?;
         for path in CONFIGURATION {
             files.take_all(&source, path, DEPTH)?;
         }
@@ -194,6 +207,41 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// What gives interfaces and machines their names, and the clock its zone.
+    fn take_names(&mut self, source: &ContainerDir) -> Result<()> {
+        for path in HOSTS.iter().chain(&[SYSCONFIG, NSSWITCH, ADJTIME]) {
+            self.take(source, path, true)?;
+        }
+        self.take(source, LOCALTIME, false)?;
+        for name in source.dir_names(LINKS)? {
+            let path = format!("{LINKS}/{name}");
+            if name.ends_with(".link") {
+                self.take_or_masked(source, &path)?;
+            } else if name.ends_with(".link.d") {
+                for file in source.dir_names(&path)? {
+                    self.take(source, &format!("{path}/{file}"), true)?;
+                }
+            }
+        }
+        for name in source.dir_names(RULES)? {
+            if name.ends_with(".rules") {
+                self.take_or_masked(source, &format!("{RULES}/{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A link to /dev/null turns off what a package has by this name, as an empty file does: it is taken for one.
+    fn take_or_masked(&mut self, source: &ContainerDir, path: &str) -> Result<()> {
+        let at = source.path().join(path.trim_start_matches('/'));
+        if fs::read_link(at).is_ok_and(|to| to == std::path::Path::new("/dev/null")) {
+            let text = Some(String::new());
+            self.found.insert(path.to_owned(), File { mode: 0o644, text });
+            return Ok(());
+        }
+        self.take(source, path, true)
     }
 
     /// When the files were looked at, in seconds since 1970.
@@ -438,6 +486,44 @@ mod tests {
                 )
             ]
         );
+    }
+
+    #[test]
+    fn sshds_files_are_followed_and_what_is_turned_off_is_an_empty_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let s = dir.path();
+        put(
+            s,
+            "etc/ssh/sshd_config",
+            "include sshd_config.d/*.conf \"/etc/other\"\n",
+            0o600,
+        );
+        put(s, "etc/ssh/sshd_config.d/50-a.conf", "Include deep/?\n", 0o600);
+        put(s, "etc/ssh/sshd_config.d/.hidden.conf", "", 0o600);
+        put(s, "etc/ssh/deep/b", "Include sshd_config\n", 0o600);
+        put(s, "etc/other", "Port 9\n", 0o600);
+        put(s, "etc/systemd/network/10-a.link", "[Match]\n", 0o644);
+        put(s, "etc/systemd/network/10-a.link.d/x.conf", "", 0o644);
+        put(s, "etc/systemd/network/10-a.network", "", 0o644);
+        put(s, "etc/udev/rules.d/70-x.rules", "", 0o644);
+        let off = s.join("etc/udev/rules.d/80-net-setup-link.rules");
+        std::os::unix::fs::symlink("/dev/null", off).unwrap();
+        let files = Files::look(&SysRoot::new(s), &Config::default(), &[], &[]).unwrap();
+        let read = files.paths().filter(|path| files.text(path).is_some());
+        assert_eq!(
+            read.collect::<Vec<_>>(),
+            [
+                "/etc/other",
+                "/etc/ssh/deep/b",
+                "/etc/ssh/sshd_config",
+                "/etc/ssh/sshd_config.d/50-a.conf",
+                "/etc/systemd/network/10-a.link",
+                "/etc/systemd/network/10-a.link.d/x.conf",
+                "/etc/udev/rules.d/70-x.rules",
+                "/etc/udev/rules.d/80-net-setup-link.rules",
+            ]
+        );
+        assert!(files.seen_at() > 0);
     }
 
     #[test]

@@ -95,7 +95,14 @@ impl BuildPlan {
 
         let required_packages = packages::required(&facts.config, &storage.packages());
         let missing_packages = missing(&facts, &required_packages, &mut findings);
-        let early_items = files::early(&facts.files, &storage);
+        let mut early_items = files::early(&facts.files, &storage);
+        if !facts.config.dracut_network.trim().is_empty() {
+            early_items.extend(network::names::of_interfaces(
+                &facts.files,
+                &facts.nics,
+                &mut findings,
+            ));
+        }
         let requested = requested(&facts, &storage, &early_items, kernel);
         let carried = carried(&facts, &storage, &mut findings);
         let listen = listen(&facts, &mut findings);
@@ -330,7 +337,12 @@ fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Vec<Ite
             .as_ref()
             .is_some_and(|userspace| userspace.reads_ifcfg);
         items.extend(network::items(files, reads_ifcfg, findings));
+        items.extend(network::names::of_interfaces(files, &facts.nics, findings));
     }
+    if config.setup_network_manager || !config.dracut_network.trim().is_empty() {
+        items.extend(network::names::of_machines(files, findings));
+    }
+    items.extend(network::names::of_clock(files));
     if !config.setup_opensshd_using_auth_keys.is_empty() {
         items.extend(ssh::items(
             files,

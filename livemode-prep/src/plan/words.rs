@@ -155,14 +155,14 @@ pub(crate) fn fate(word: &Word, knows: &dyn Fn(&str) -> bool) -> Fate {
     let is = |known: &&str| matches(known, key);
     if let Some(group) = CARRIED
         .iter()
-        .find(|group| group.words.iter().any(|known| is(&known)))
+        .find(|group| group.words.iter().any(&is))
     {
         return Fate::Carried(group.why);
     }
-    if OWN.iter().any(|known| is(&known)) {
+    if OWN.iter().any(&is) {
         return Fate::Carried("a setting of early boot");
     }
-    if REPLACED.iter().any(|known| is(&known)) {
+    if REPLACED.iter().any(&is) {
         return Fate::Replaced;
     }
     match key.split_once('.') {
