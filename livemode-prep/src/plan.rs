@@ -9,6 +9,7 @@ pub(crate) mod initramfs;
 pub(crate) mod initramfs_contents;
 pub(crate) mod items;
 mod live_system;
+mod live_units;
 pub(crate) mod mounts;
 mod network;
 pub(crate) mod packages;

@@ -50,6 +50,19 @@ pub(crate) enum Item {
         units: Vec<String>,
         by: &'static str,
     },
+    /// A unit that a target starts where the container has it.
+    Offered {
+        unit: &'static str,
+        by: &'static str,
+    },
+    /// No unit is started by a link in the admin's directory: what packages enabled there is off.
+    Cleared,
+    /// Of the units that packages have started by these targets without a link in the admin's directory, the others are
+    /// masked.
+    Only {
+        targets: &'static [&'static str],
+        allowed: &'static [&'static str],
+    },
     /// No target starts the unit.
     Stopped {
         unit: &'static str,
@@ -89,6 +102,9 @@ impl Item {
         match self {
             Self::File { path, .. } | Self::Link { path, .. } | Self::Directory { path, .. } => path.clone(),
             Self::Started { units, by } => wanted_by(by, units.first().map_or("", String::as_str)),
+            Self::Offered { unit, by } => wanted_by(by, unit),
+            Self::Cleared => format!("{UNIT_DIR}/*.wants/*"),
+            Self::Only { .. } => format!("{UNIT_DIR}/*"),
             Self::Stopped { unit } => format!("{UNIT_DIR}/*.wants/{unit}"),
             Self::Masked { unit } | Self::Alias { unit, .. } => format!("{UNIT_DIR}/{unit}"),
         }
@@ -109,6 +125,11 @@ impl Item {
             Self::Link { to, .. } => json!({"kind": "link", "to": to}),
             Self::Directory { mode, .. } => json!({"kind": "directory", "mode": format!("{mode:04o}")}),
             Self::Started { units, by } => json!({"kind": "started", "units": units, "by": by}),
+            Self::Offered { unit, by } => json!({"kind": "offered", "unit": unit, "by": by}),
+            Self::Cleared => json!({"kind": "cleared"}),
+            Self::Only { targets, allowed } => {
+                json!({"kind": "only", "targets": targets, "allowed": allowed})
+            }
             Self::Stopped { unit } => json!({"kind": "stopped", "unit": unit}),
             Self::Masked { unit } => json!({"kind": "masked", "unit": unit}),
             Self::Alias { unit, of } => json!({"kind": "alias", "unit": unit, "of": of}),
@@ -163,6 +184,14 @@ impl fmt::Display for Item {
             Self::Link { path, to } => write!(f, "link       {path} to {to}"),
             Self::Directory { path, mode } => write!(f, "directory  {mode:04o} root:root {path}"),
             Self::Started { units, by } => write!(f, "started    {} by {by}", units.join(" or ")),
+            Self::Offered { unit, by } => write!(f, "started    {unit} by {by}, if it is there"),
+            Self::Cleared => write!(f, "cleared    {UNIT_DIR}/*.wants and *.requires"),
+            Self::Only { targets, allowed } => write!(
+                f,
+                "masked     all that packages have started by {}, but {}",
+                targets.join(", "),
+                allowed.join(", ")
+            ),
             Self::Stopped { unit } => write!(f, "stopped    {unit}"),
             Self::Masked { unit } => write!(f, "masked     {unit}"),
             Self::Alias { unit, of } => write!(f, "alias      {unit} for {}", of.join(" or ")),
@@ -226,6 +255,24 @@ mod tests {
                 "directory  0700 root:root /root/.ssh",
             ),
             (Item::Masked { unit: "a.service" }, "masked     a.service"),
+            (
+                Item::Offered {
+                    unit: "a.socket",
+                    by: "sockets.target",
+                },
+                "started    a.socket by sockets.target, if it is there",
+            ),
+            (
+                Item::Cleared,
+                "cleared    /etc/systemd/system/*.wants and *.requires",
+            ),
+            (
+                Item::Only {
+                    targets: &["a.target", "b.target"],
+                    allowed: &["c.service", "d.socket"],
+                },
+                "masked     all that packages have started by a.target, b.target, but c.service, d.socket",
+            ),
             (
                 Item::Alias {
                     unit: "dbus.service",

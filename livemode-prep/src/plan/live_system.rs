@@ -5,6 +5,7 @@ use livemode_common::fstab::Entry;
 
 use super::edits::Edit;
 use super::items::{wanted_by, Content, Item, PACKAGE_UNIT_DIR, SECRET, UNIT_DIR};
+use super::live_units;
 use super::ssh::listen::Listen;
 use super::storage::Storage;
 use crate::facts::files::SSHD_CONFIG;
@@ -76,6 +77,7 @@ pub(crate) fn items(
         mode: 0o755,
         is_secret: false,
     });
+    items.extend(live_units::nothing_of_packages());
     items.extend(MASKED.map(|unit| Item::Masked { unit }));
     items.push(Item::Link {
         path: format!("{UNIT_DIR}/default.target"),
@@ -92,6 +94,7 @@ pub(crate) fn items(
     items.extend(STOPPED.map(|unit| Item::Stopped { unit }));
     items.extend(services(config, storage));
     items.extend(log_in(config, listen));
+    items.push(live_units::preset(&items));
     items
 }
 
@@ -166,6 +169,7 @@ fn services(config: &Config, storage: &Storage) -> Vec<Item> {
             by: MULTI_USER,
         });
     }
+    items.extend(live_units::of_storage(storage));
     // The targets that mounts by the network, and volumes below them, hang on.
     for target in ["remote-cryptsetup.target", "remote-fs.target"] {
         items.push(Item::started(target, MULTI_USER));

@@ -153,10 +153,7 @@ pub(crate) enum Fate {
 pub(crate) fn fate(word: &Word, knows: &dyn Fn(&str) -> bool) -> Fate {
     let key = word.key.as_str();
     let is = |known: &&str| matches(known, key);
-    if let Some(group) = CARRIED
-        .iter()
-        .find(|group| group.words.iter().any(&is))
-    {
+    if let Some(group) = CARRIED.iter().find(|group| group.words.iter().any(&is)) {
         return Fate::Carried(group.why);
     }
     if OWN.iter().any(&is) {
