@@ -3,6 +3,7 @@ pub(crate) mod arguments;
 pub(crate) mod boot_entry;
 pub(crate) mod build_plan;
 pub(crate) mod edits;
+pub(crate) mod explain;
 mod findings;
 mod fstab;
 pub(crate) mod initramfs;
@@ -23,4 +24,5 @@ pub(crate) mod storage;
 mod summary;
 #[cfg(test)]
 mod tests;
+pub(crate) mod why;
 pub(crate) mod words;

@@ -113,7 +113,9 @@ pub(crate) fn arguments(
         hindering.contains(&word.key.as_str()) && matches!(word.value.as_deref(), Some("0" | "no" | "off"))
     };
     let kept = words::fates(source, knows)
-        .filter(|(word, fate)| matches!(fate, Fate::Carried(_)) && !ours.contains(&word.key) && !is_off(word))
+        .filter(|(word, fate)| {
+            matches!(fate, Fate::Carried { .. }) && !ours.contains(&word.key) && !is_off(word)
+        })
         .map(|(word, _)| word.clone());
     // A UUID of the source's may be written in any case, with a prefix, or cut short.
     let says = |known: &Word, word: &Word| {

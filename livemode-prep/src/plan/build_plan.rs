@@ -18,6 +18,7 @@ use super::space::{self, Budget, Sizes};
 use super::squashfs::{self, Packing};
 use super::ssh::listen::Listen;
 use super::storage::{files, Layer, Storage};
+use super::why::Reasoned;
 use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
 use crate::args::EntryKeeper;
 use crate::facts::leapp::Requested;
@@ -27,6 +28,9 @@ use crate::facts::Facts;
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
+
+/// The rule by which interfaces keep their names.
+const NAMES: &str = "interfaces have the names that they have now";
 
 /// Everything that a build will do, and what is to be said of it.
 #[derive(Debug)]
@@ -46,6 +50,9 @@ pub(crate) struct BuildPlan {
     pub(crate) early_items: Vec<Item>,
     /// What makes the container the live system.
     pub(crate) live_items: Vec<Item>,
+    /// Both, each with its reason.
+    pub(crate) early_reasons: Reasoned,
+    pub(crate) live_reasons: Reasoned,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) paths: Paths,
     pub(crate) entry_keeper: EntryKeeper,
@@ -95,14 +102,8 @@ impl BuildPlan {
 
         let required_packages = packages::required(&facts.config, &storage.packages());
         let missing_packages = missing(&facts, &required_packages, &mut findings);
-        let mut early_items = files::early(&facts.files, &storage);
-        if !facts.config.dracut_network.trim().is_empty() {
-            early_items.extend(network::names::of_interfaces(
-                &facts.files,
-                &facts.nics,
-                &mut findings,
-            ));
-        }
+        let early_reasons = early(&facts, &storage, &mut findings);
+        let early_items = early_reasons.items();
         let requested = requested(&facts, &storage, &early_items, kernel);
         let carried = carried(&facts, &storage, &mut findings);
         let listen = listen(&facts, &mut findings);
@@ -121,15 +122,12 @@ impl BuildPlan {
         } else {
             Origin::Made
         };
+        let live_reasons =
+            live_system::items(&facts.config, &facts.source, &storage, &mounts, carried, &listen);
         let mut plan = Self {
-            live_items: live_system::items(
-                &facts.config,
-                &facts.source,
-                &storage,
-                &mounts,
-                &carried,
-                &listen,
-            ),
+            live_items: live_reasons.items(),
+            live_reasons,
+            early_reasons,
             budgets: budgets(&facts.source, target.as_ref(), missing_packages.len(), boot_files),
             root,
             config: facts.config,
@@ -328,27 +326,67 @@ fn requested(facts: &Facts, storage: &Storage, early: &[Item], kernel: Option<&K
 }
 
 /// What goes along from the source.
-fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Vec<Item> {
+fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Reasoned {
     let Facts { config, files, .. } = facts;
-    let mut items = files::live(files, storage);
+    let mut items = Reasoned::default();
+    items.add(
+        "a mount of this system lies on that layer of storage",
+        "configuration, identities and keys of the layers go along (docs/storage.md)",
+        files::live(files, storage),
+    );
+    let has_network = config.setup_network_manager || !config.dracut_network.trim().is_empty();
     if config.setup_network_manager {
         let reads_ifcfg = facts
             .userspace
             .as_ref()
             .is_some_and(|userspace| userspace.reads_ifcfg);
-        items.extend(network::items(files, reads_ifcfg, findings));
-        items.extend(network::names::of_interfaces(files, &facts.nics, findings));
+        items.add(
+            "setup_network_manager",
+            "profiles, what they name, and the resolver go along; ifcfg files that NetworkManager would not read so become keyfiles",
+            network::items(files, reads_ifcfg, findings),
+        );
+        items.add(
+            "setup_network_manager",
+            NAMES,
+            network::names::of_interfaces(files, &facts.nics, findings),
+        );
     }
-    if config.setup_network_manager || !config.dracut_network.trim().is_empty() {
-        items.extend(network::names::of_machines(files, findings));
+    if has_network {
+        items.add(
+            "setup_network_manager or dracut_network",
+            "names of machines mean what they mean on this system",
+            network::names::of_machines(files, findings),
+        );
     }
-    items.extend(network::names::of_clock(files));
+    items.add(
+        "/etc/adjtime of this system says LOCAL",
+        "the hardware's clock has local time",
+        network::names::of_clock(files),
+    );
     if !config.setup_opensshd_using_auth_keys.is_empty() {
-        items.extend(ssh::items(
-            files,
-            &config.setup_opensshd_using_auth_keys,
-            findings,
-        ));
+        items.add(
+            "setup_opensshd_using_auth_keys",
+            "the admins' keys let them in, and clients know this system's host keys",
+            ssh::items(files, &config.setup_opensshd_using_auth_keys, findings),
+        );
+    }
+    items
+}
+
+/// What goes into the initramfs for early boot.
+fn early(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Reasoned {
+    let mut items = Reasoned::default();
+    items.add(
+        "the image lies on that layer of storage",
+        "early boot finds and opens what the image lies on (docs/storage.md)",
+        files::early(&facts.files, storage),
+    );
+    if !facts.config.dracut_network.trim().is_empty() {
+        items.add(
+            "dracut_network",
+            NAMES,
+            network::names::of_interfaces(&facts.files, &facts.nics, findings),
+        );
     }
     items
 }

@@ -3,6 +3,7 @@
 use super::findings::Findings;
 use super::items::{Content, Item, SECRET};
 use crate::facts::files::{Files, CONNECTIONS, NM_CONF, RESOLVED, RESOLV_CONF, SCRIPTS, SYSCONFIG};
+use crate::facts::nics::Nic;
 use ifcfg::aliases::{is_range, parent_of};
 use ifcfg::{device_of, global_gateway, Profile};
 
@@ -172,6 +173,21 @@ fn profile<'a>(files: &'a Files, name: &'a str, more: &[&'a str]) -> Profile<'a>
         })
         .collect();
     profile
+}
+
+/// The cards that ifcfg files name by their addresses.
+pub(super) fn named_by_address(files: &Files) -> Vec<Nic> {
+    let profiles = files
+        .below(SCRIPTS)
+        .filter(|path| name_of(path).starts_with("ifcfg-"));
+    let named = profiles.filter_map(|path| ifcfg::named_card(files.text(path)?));
+    named
+        .map(|(name, address)| Nic {
+            name,
+            address: Some(address),
+            driver: None,
+        })
+        .collect()
 }
 
 fn keyfile(name: &str, text: String) -> Item {

@@ -141,8 +141,8 @@ const USER_SPACE: [&str; 14] = [
 /// What becomes of one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It comes along, for this reason.
-    Carried(&'static str),
+    /// It comes along with its group, for this reason.
+    Carried { group: &'static str, why: &'static str },
     /// Ours stands for it, or it is of one boot only.
     Replaced,
     /// It stays behind, which an admin is told.
@@ -154,10 +154,16 @@ pub(crate) fn fate(word: &Word, knows: &dyn Fn(&str) -> bool) -> Fate {
     let key = word.key.as_str();
     let is = |known: &&str| matches(known, key);
     if let Some(group) = CARRIED.iter().find(|group| group.words.iter().any(&is)) {
-        return Fate::Carried(group.why);
+        return Fate::Carried {
+            group: group.title,
+            why: group.why,
+        };
     }
     if OWN.iter().any(&is) {
-        return Fate::Carried("a setting of early boot");
+        return Fate::Carried {
+            group: "LiveMode",
+            why: "a setting of early boot",
+        };
     }
     if REPLACED.iter().any(&is) {
         return Fate::Replaced;
@@ -169,7 +175,10 @@ pub(crate) fn fate(word: &Word, knows: &dyn Fn(&str) -> bool) -> Fate {
                 && parameter != "dyndbg"
                 && knows(&plain(module)) =>
         {
-            Fate::Carried("a parameter of a driver that the target's kernel has too")
+            Fate::Carried {
+                group: "drivers",
+                why: "a parameter of a module that the target's kernel has too",
+            }
         }
         _ => Fate::Dropped,
     }
@@ -254,7 +263,7 @@ mod tests {
     fn judged(line: &str) -> (String, Option<String>) {
         let source = Cmdline::parse(line);
         let knows = |module: &str| ["ixgbe", "snd_hda_intel", "systemd", "xfs"].contains(&module);
-        let kept = fates(&source, &knows).filter(|(_, fate)| matches!(fate, Fate::Carried(_)));
+        let kept = fates(&source, &knows).filter(|(_, fate)| matches!(fate, Fate::Carried { .. }));
         let kept: Vec<String> = kept.map(|(word, _)| word.to_string()).collect();
         (kept.join(" "), left_behind(&source, &knows))
     }

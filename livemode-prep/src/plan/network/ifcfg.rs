@@ -52,6 +52,17 @@ pub(crate) fn device_of(ifcfg: &str) -> Option<String> {
     Variables::parse(ifcfg).get("DEVICE").map(str::to_owned)
 }
 
+/// The name and address of a card, where a file has both (initscripts, rename_device).
+pub(crate) fn named_card(ifcfg: &str) -> Option<(String, String)> {
+    let v = Variables::parse(ifcfg);
+    let is_card = v
+        .get("TYPE")
+        .is_none_or(|kind| kind.eq_ignore_ascii_case("ethernet"))
+        && !v.is("VLAN", false);
+    let (name, address) = (v.get("DEVICE")?, v.get("HWADDR")?);
+    (is_card && !name.contains([':', '.'])).then(|| (name.to_owned(), address.to_ascii_lowercase()))
+}
+
 /// The gateway of /etc/sysconfig/network.
 pub(crate) fn global_gateway(global: &str) -> Option<String> {
     Variables::parse(global).get("GATEWAY").map(str::to_owned)

@@ -32,7 +32,13 @@ pub(crate) fn of_interfaces(files: &Files, nics: &[Nic], findings: &mut Findings
             kernel_named.join(" and ")
         ));
     }
-    for nic in nics {
+    let by_profiles = super::named_by_address(files);
+    let by_profiles = by_profiles.iter().filter(|nic| {
+        !nics
+            .iter()
+            .any(|known| known.address == nic.address || known.name == nic.name)
+    });
+    for nic in nics.iter().chain(by_profiles) {
         let Some(address) = &nic.address else {
             findings.warn(format!(
                 "{}: its permanent address is not known, so its name is not pinned",
@@ -229,6 +235,36 @@ mod tests {
         );
         assert!(
             items[1].1.contains("Driver=mlx5_core\n[Link]\nName=enP1s1\n"),
+            "{items:?}"
+        );
+    }
+
+    /// initscripts' rename_device goes by HWADDR; the target may not have it.
+    #[test]
+    fn a_profile_with_address_and_name_pins_the_card_unless_it_is_known() {
+        let profile = "DEVICE=lan0\nHWADDR=\"52:54:00:00:00:0A\"\n";
+        let files = [
+            ("/etc/sysconfig/network-scripts/ifcfg-lan0", profile),
+            (
+                "/etc/sysconfig/network-scripts/ifcfg-br0",
+                "DEVICE=br0\nTYPE=Bridge\nHWADDR=52:54:00:00:00:0B\n",
+            ),
+            (
+                "/etc/sysconfig/network-scripts/ifcfg-x",
+                "HWADDR=52:54:00:00:00:0C\n",
+            ),
+        ];
+        let (items, _) = named(&files, &[]);
+        assert_eq!(items.len(), 1, "{items:?}");
+        assert!(
+            items[0]
+                .1
+                .contains("MACAddress=52:54:00:00:00:0a\nType=ether\n[Link]\nName=lan0\n"),
+            "{items:?}"
+        );
+        let (items, _) = named(&files, &[nic("other0", Some("52:54:00:00:00:0a"), "x")]);
+        assert!(
+            items.len() == 1 && items[0].0.ends_with("71-livemode-other0.link"),
             "{items:?}"
         );
     }
