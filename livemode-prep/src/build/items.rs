@@ -7,7 +7,7 @@ use livemode_common::container::ContainerDir;
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::program;
-use crate::plan::items::{wanted_by, Content, Item, PACKAGE_UNIT_DIR, UNIT_DIR};
+use crate::plan::items::{is_allowed, wanted_by, Content, Item, PACKAGE_UNIT_DIR, UNIT_DIR};
 
 /// Writes them in their order. `source` is where files of the source system come from.
 ///
@@ -92,7 +92,7 @@ fn clear(tree: &ContainerDir) -> Result<()> {
 fn mask_all_but(tree: &ContainerDir, targets: &[&str], allowed: &[&str]) -> Result<()> {
     for target in targets {
         for unit in tree.dir_names(format!("{PACKAGE_UNIT_DIR}/{target}.wants"))? {
-            if !allowed.contains(&unit.as_str()) {
+            if !is_allowed(allowed, &unit) {
                 tree.symlink("/dev/null", format!("{UNIT_DIR}/{unit}"))?;
             }
         }

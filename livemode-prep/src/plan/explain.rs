@@ -6,7 +6,7 @@ use livemode_common::records::Origin;
 use serde_json::{json, Value};
 
 use super::build_plan::BuildPlan;
-use super::items::{Content, Item};
+use super::items::{is_allowed, Content, Item};
 use super::why::Why;
 use super::words::{self, Fate};
 use super::{initramfs, packages};
@@ -277,7 +277,7 @@ fn is_of(item: &Item, what: &str) -> bool {
         | Item::Alias { unit, .. }
         | Item::Offered { unit, .. } => *unit == what,
         Item::Link { path, .. } => path.contains(".wants/") && path.rsplit('/').next() == Some(what),
-        Item::Only { allowed, .. } => allowed.contains(&what),
+        Item::Only { allowed, .. } => is_allowed(allowed, what),
         Item::File {
             content: Content::OfSource(path),
             ..

@@ -141,6 +141,14 @@ impl Item {
     }
 }
 
+/// Whether a list of units has one; a name that ends in `*` stands for all that begin so.
+pub(crate) fn is_allowed(allowed: &[&str], unit: &str) -> bool {
+    allowed.iter().any(|known| match known.strip_suffix('*') {
+        Some(beginning) => unit.starts_with(beginning),
+        None => *known == unit,
+    })
+}
+
 /// The link by which a target starts a unit.
 pub(crate) fn wanted_by(target: &str, unit: &str) -> String {
     format!("{UNIT_DIR}/{target}.wants/{unit}")
@@ -202,6 +210,19 @@ impl fmt::Display for Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_star_allows_all_that_begin_so() {
+        let allowed = ["dbus.socket", "systemd-udevd*"];
+        for (unit, is) in [
+            ("dbus.socket", true),
+            ("dbus.sockets", false),
+            ("systemd-udevd-varlink.socket", true),
+            ("rpcbind.socket", false),
+        ] {
+            assert_eq!(is_allowed(&allowed, unit), is, "{unit}");
+        }
+    }
 
     #[test]
     fn an_item_says_all_of_itself_but_its_content() {

@@ -62,8 +62,10 @@ fn of_scripts(files: &Files, reads_ifcfg: bool, findings: &mut Findings) -> Vec<
         if profile.is_team() {
             findings.warn(OF_TEAM);
         }
-        let has_range = profile.aliases.iter().any(|(name, _)| is_range(name));
-        if reads_ifcfg && !profile.is_unmanaged() && !has_range {
+        // NetworkManager adds what lies beside the profile under its name and a colon, and knows no ranges.
+        let is_beside = |name: &str| !is_range(name) && name.starts_with(&format!("{}:", profile.name));
+        let are_read = profile.aliases.iter().all(|(name, _)| is_beside(name));
+        if reads_ifcfg && !profile.is_unmanaged() && are_read {
             let own = |file: &str| {
                 let beside = BESIDE_IFCFG.iter().find_map(|prefix| file.strip_prefix(prefix));
                 beside.is_some_and(|name| {
@@ -346,7 +348,9 @@ mod tests {
         // NetworkManager of a target that reads ifcfg files has the same of them.
         let mut other_name = static_network();
         other_name[1].0 = "/etc/sysconfig/network-scripts/ifcfg-web";
-        assert_eq!(keyfile_of(&other_name, false), keyfile);
+        for reads_ifcfg in [true, false] {
+            assert_eq!(keyfile_of(&other_name, reads_ifcfg), keyfile);
+        }
         let (paths, warnings) = listed(&Files::of(&files), true);
         assert_eq!(paths.len(), 3, "{paths:?}");
         assert!(paths[2].contains(" /etc/sysconfig/network "), "{paths:?}");
