@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::storage::crypttab::{Key, Volume};
 
+pub(crate) mod names;
+pub(crate) mod sshd;
+
 /// NetworkManager's profiles.
 pub(crate) const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
 /// NetworkManager's own configuration.
@@ -21,28 +24,6 @@ pub(crate) const NM_CONF: &str = "/etc/NetworkManager/conf.d";
 /// Profiles as el8 has them: `ifcfg-NAME` and what lies beside each.
 pub(crate) const SCRIPTS: &str = "/etc/sysconfig/network-scripts";
 pub(crate) const SSH: &str = "/etc/ssh";
-/// What holds for all profiles of initscripts.
-pub(crate) const SYSCONFIG: &str = "/etc/sysconfig/network";
-/// An admin's names of interfaces, by systemd.link(5).
-pub(crate) const LINKS: &str = "/etc/systemd/network";
-/// An admin's rules of udev.
-pub(crate) const RULES: &str = "/etc/udev/rules.d";
-/// What the resolver reads beside resolv.conf.
-pub(crate) const HOSTS: [&str; 3] = ["/etc/hosts", "/etc/host.conf", "/etc/gai.conf"];
-pub(crate) const NSSWITCH: &str = "/etc/nsswitch.conf";
-/// Whether the hardware's clock has local time.
-pub(crate) const ADJTIME: &str = "/etc/adjtime";
-pub(crate) const LOCALTIME: &str = "/etc/localtime";
-pub(crate) const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
-/// The environment of el's sshd.service.
-pub(crate) const SSHD_OPTIONS: &str = "/etc/sysconfig/sshd";
-/// An admin's socket unit of sshd; drop-ins lie beside it.
-pub(crate) const SSHD_SOCKET: &str = "/etc/systemd/system/sshd.socket";
-/// The links by which systemd listens in sshd's place; Debian's name is the second.
-pub(crate) const SSHD_SOCKETS: [&str; 2] = [
-    "/etc/systemd/system/sockets.target.wants/sshd.socket",
-    "/etc/systemd/system/sockets.target.wants/ssh.socket",
-];
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// systemd-resolved's file for who does not ask it, in place of its stub.
 pub(crate) const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
@@ -183,67 +164,6 @@ impl Files {
         Ok(())
     }
 
-    /// What says where sshd listens, with all that its configuration includes.
-    fn take_sshd(&mut self, source: &ContainerDir) -> Result<()> {
-        for path in [SSHD_OPTIONS, SSHD_SOCKET, SSHD_SOCKETS[0], SSHD_SOCKETS[1]] {
-            self.take(source, path, true)?;
-        }
-        let drop_ins = format!("{SSHD_SOCKET}.d");
-        for name in source.dir_names(&drop_ins)? {
-            self.take(source, &format!("{drop_ins}/{name}"), true)?;
-        }
-        let mut todo = vec![SSHD_CONFIG.to_owned()];
-        while let Some(path) = todo.pop() {
-            if self.found.contains_key(&path) {
-                continue;
-            }
-            self.take(source, &path, true)?;
-            let text = self.text(&path).unwrap_or_default().to_owned();
-            for pattern in text.lines().filter_map(included).flatten() {
-                let dir = pattern.rsplit_once('/').map_or("/", |(dir, _)| dir).to_owned();
-                let names = source.dir_names(&dir)?;
-                let paths: Vec<String> = names.iter().map(|name| format!("{dir}/{name}")).collect();
-                todo.extend(includes(paths.iter().map(String::as_str), &pattern).map(str::to_owned));
-            }
-        }
-        Ok(())
-    }
-
-    /// What gives interfaces and machines their names, and the clock its zone.
-    fn take_names(&mut self, source: &ContainerDir) -> Result<()> {
-        for path in HOSTS.iter().chain(&[SYSCONFIG, NSSWITCH, ADJTIME]) {
-            self.take(source, path, true)?;
-        }
-        self.take(source, LOCALTIME, false)?;
-        for name in source.dir_names(LINKS)? {
-            let path = format!("{LINKS}/{name}");
-            if name.ends_with(".link") {
-                self.take_or_masked(source, &path)?;
-            } else if name.ends_with(".link.d") {
-                for file in source.dir_names(&path)? {
-                    self.take(source, &format!("{path}/{file}"), true)?;
-                }
-            }
-        }
-        for name in source.dir_names(RULES)? {
-            if name.ends_with(".rules") {
-                self.take_or_masked(source, &format!("{RULES}/{name}"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A link to /dev/null turns off what a package has by this name, as an empty file does: it is taken for one.
-    fn take_or_masked(&mut self, source: &ContainerDir, path: &str) -> Result<()> {
-        let at = source.path().join(path.trim_start_matches('/'));
-        if fs::read_link(at).is_ok_and(|to| to == std::path::Path::new("/dev/null")) {
-            let text = Some(String::new());
-            self.found.insert(path.to_owned(), File { mode: 0o644, text });
-            return Ok(());
-        }
-        self.take(source, path, true)
-    }
-
     /// When the files were looked at, in seconds since 1970.
     pub(crate) fn seen_at(&self) -> u64 {
         self.seen_at
@@ -323,58 +243,6 @@ fn named_path(dir: &str, key: &str, value: &str) -> Option<String> {
         .iter()
         .any(|top| path.starts_with(top));
     (!is_virtual).then_some(path)
-}
-
-/// The patterns of an Include line of sshd_config(5), below /etc/ssh where they are relative.
-fn included(line: &str) -> Option<Vec<String>> {
-    let mut words = line
-        .split(|c: char| c.is_whitespace() || c == '=')
-        .filter(|word| !word.is_empty());
-    if !words.next()?.eq_ignore_ascii_case("include") {
-        return None;
-    }
-    let patterns = words.map(|word| word.trim_matches('"'));
-    Some(patterns.map(below_ssh).collect())
-}
-
-fn below_ssh(pattern: &str) -> String {
-    if pattern.starts_with('/') {
-        pattern.to_owned()
-    } else {
-        format!("{SSH}/{pattern}")
-    }
-}
-
-/// Those of the sorted paths that a pattern of Include stands for. `*` and `?` have a meaning in its last name only.
-pub(crate) fn includes<'a>(
-    paths: impl Iterator<Item = &'a str> + 'a,
-    pattern: &str,
-) -> impl Iterator<Item = &'a str> + 'a {
-    let pattern = below_ssh(pattern);
-    let (dir, name) = pattern
-        .rsplit_once('/')
-        .map_or((String::new(), pattern.clone()), |(dir, name)| {
-            (dir.to_owned(), name.to_owned())
-        });
-    paths.filter(move |path| {
-        path.rsplit_once('/')
-            .is_some_and(|(in_dir, file)| in_dir == dir && is_like(&name, file))
-    })
-}
-
-/// glob(7) without brackets; a hidden file only by its own dot.
-fn is_like(pattern: &str, name: &str) -> bool {
-    fn rest(pattern: &[char], name: &[char]) -> bool {
-        match (pattern.split_first(), name.split_first()) {
-            (None, None) => true,
-            (Some(('*', after)), _) => (0..=name.len()).any(|at| rest(after, &name[at..])),
-            (Some(('?', after)), Some((_, names))) => rest(after, names),
-            (Some((c, after)), Some((n, names))) => c == n && rest(after, names),
-            _ => false,
-        }
-    }
-    let chars = |text: &str| text.chars().collect::<Vec<char>>();
-    (pattern.starts_with('.') || !name.starts_with('.')) && rest(&chars(pattern), &chars(name))
 }
 
 fn is_left_behind(name: &str) -> bool {
@@ -486,44 +354,6 @@ mod tests {
                 )
             ]
         );
-    }
-
-    #[test]
-    fn sshds_files_are_followed_and_what_is_turned_off_is_an_empty_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let s = dir.path();
-        put(
-            s,
-            "etc/ssh/sshd_config",
-            "include sshd_config.d/*.conf \"/etc/other\"\n",
-            0o600,
-        );
-        put(s, "etc/ssh/sshd_config.d/50-a.conf", "Include deep/?\n", 0o600);
-        put(s, "etc/ssh/sshd_config.d/.hidden.conf", "", 0o600);
-        put(s, "etc/ssh/deep/b", "Include sshd_config\n", 0o600);
-        put(s, "etc/other", "Port 9\n", 0o600);
-        put(s, "etc/systemd/network/10-a.link", "[Match]\n", 0o644);
-        put(s, "etc/systemd/network/10-a.link.d/x.conf", "", 0o644);
-        put(s, "etc/systemd/network/10-a.network", "", 0o644);
-        put(s, "etc/udev/rules.d/70-x.rules", "", 0o644);
-        let off = s.join("etc/udev/rules.d/80-net-setup-link.rules");
-        std::os::unix::fs::symlink("/dev/null", off).unwrap();
-        let files = Files::look(&SysRoot::new(s), &Config::default(), &[], &[]).unwrap();
-        let read = files.paths().filter(|path| files.text(path).is_some());
-        assert_eq!(
-            read.collect::<Vec<_>>(),
-            [
-                "/etc/other",
-                "/etc/ssh/deep/b",
-                "/etc/ssh/sshd_config",
-                "/etc/ssh/sshd_config.d/50-a.conf",
-                "/etc/systemd/network/10-a.link",
-                "/etc/systemd/network/10-a.link.d/x.conf",
-                "/etc/udev/rules.d/70-x.rules",
-                "/etc/udev/rules.d/80-net-setup-link.rules",
-            ]
-        );
-        assert!(files.seen_at() > 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::live_units;
 use super::ssh::listen::Listen;
 use super::storage::Storage;
 use super::why::Reasoned;
-use crate::facts::files::SSHD_CONFIG;
+use crate::facts::files::sshd::SSHD_CONFIG;
 use crate::facts::source::Source;
 
 const UNITS: [(&str, &str); 3] = [

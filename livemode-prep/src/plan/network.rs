@@ -2,7 +2,8 @@
 //! ifcfg files become keyfiles where the target's NetworkManager no longer reads them. Pure.
 use super::findings::Findings;
 use super::items::{Content, Item, SECRET};
-use crate::facts::files::{Files, CONNECTIONS, NM_CONF, RESOLVED, RESOLV_CONF, SCRIPTS, SYSCONFIG};
+use crate::facts::files::names::SYSCONFIG;
+use crate::facts::files::{Files, CONNECTIONS, NM_CONF, RESOLVED, RESOLV_CONF, SCRIPTS};
 use crate::facts::nics::Nic;
 use ifcfg::aliases::{is_range, parent_of};
 use ifcfg::{device_of, global_gateway, Profile};

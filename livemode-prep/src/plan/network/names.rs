@@ -1,7 +1,8 @@
 //! What keeps names as they are now: of interfaces, by `.link` files and udev's rules; of machines, by the files that the
 //! resolver reads. Pure.
 use super::{copied, of_source};
-use crate::facts::files::{Files, ADJTIME, HOSTS, LINKS, LOCALTIME, NSSWITCH, RULES};
+use crate::facts::files::names::{ADJTIME, HOSTS, LINKS, LOCALTIME, NSSWITCH, RULES};
+use crate::facts::files::Files;
 use crate::facts::nics::Nic;
 use crate::plan::findings::Findings;
 use crate::plan::items::Item;

@@ -1,7 +1,8 @@
 //! Where the source's sshd listens, by sshd_config(5), its environment file and its socket unit. Pure.
 use std::net::IpAddr;
 
-use crate::facts::files::{includes, Files, SSHD_CONFIG, SSHD_OPTIONS, SSHD_SOCKET, SSHD_SOCKETS};
+use crate::facts::files::sshd::{includes, SSHD_CONFIG, SSHD_OPTIONS, SSHD_SOCKET, SSHD_SOCKETS};
+use crate::facts::files::Files;
 
 const PORT: u16 = 22;
 /// sshd includes to this depth (OpenSSH, servconf.c, SERVCONF_MAX_DEPTH).
