@@ -334,7 +334,9 @@ fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Reasone
         "configuration, identities and keys of the layers go along (docs/storage.md)",
         files::live(files, storage),
     );
-    let has_network = config.setup_network_manager || !config.dracut_network.trim().is_empty();
+    let has_network = config.setup_network_manager
+        || !config.dracut_network.trim().is_empty()
+        || facts.source.arguments.last("ip").is_some();
     if config.setup_network_manager {
         let reads_ifcfg = facts
             .userspace
@@ -353,7 +355,7 @@ fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Reasone
     }
     if has_network {
         items.add(
-            "setup_network_manager or dracut_network",
+            "setup_network_manager, dracut_network, or ip= on this system's kernel command line",
             "names of machines mean what they mean on this system",
             network::names::of_machines(files, findings),
         );

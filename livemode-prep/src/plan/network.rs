@@ -28,6 +28,15 @@ pub(crate) fn items(files: &Files, reads_ifcfg: bool, findings: &mut Findings) -
     items.extend(of_scripts(files, reads_ifcfg, findings));
     items.extend(named_files(files, findings));
     items.extend(resolv_conf(files));
+    for path in files
+        .below(NM_CONF)
+        .filter(|path| leaves_alone(files.text(path).unwrap_or_default()))
+    {
+        findings.warn(format!(
+            "{path}: interfaces that NetworkManager leaves alone stay down in the live system, for nothing else is there that \
+             would bring them up"
+        ));
+    }
     let keyfiles = files.below(CONNECTIONS).filter_map(|path| files.text(path));
     if keyfiles
         .flat_map(str::lines)
@@ -123,6 +132,18 @@ pub(super) fn copied(path: &str, mode: u32) -> Item {
         mode,
         is_secret: mode & 0o004 == 0,
     }
+}
+
+/// Whether a file of NetworkManager.conf(5) keeps it from some interfaces.
+fn leaves_alone(text: &str) -> bool {
+    let values = text.lines().filter_map(|line| line.trim().split_once('='));
+    values
+        .map(|(key, value)| (key.trim().trim_end_matches('+'), value.trim()))
+        .any(|(key, value)| match key {
+            "unmanaged-devices" => !value.is_empty() && value != "none",
+            "managed" => ["0", "no", "false", "off"].contains(&value),
+            _ => false,
+        })
 }
 
 fn name_of(path: &str) -> &str {
@@ -374,6 +395,24 @@ mod tests {
             assert!(!paths.iter().any(|path| path.contains("ifcfg-lan0")), "{paths:?}");
             assert_eq!(warnings.len(), 1, "{warnings:?}");
             assert!(warnings[0].contains("ifcfg-lan0: NM_CONTROLLED=no: in the live system NetworkManager"));
+        }
+    }
+
+    #[test]
+    fn interfaces_that_networkmanager_leaves_alone_are_told() {
+        for (text, told) in [
+            ("[keyfile]\nunmanaged-devices=mac:52:54:00:00:00:01\n", true),
+            (
+                "[device-x]\nmatch-device=interface-name:san*\nmanaged = 0\n",
+                true,
+            ),
+            (
+                "[keyfile]\nunmanaged-devices=none\n[ifupdown]\nmanaged=true\n",
+                false,
+            ),
+        ] {
+            let (_, warnings) = listed(&Files::of(&[("/etc/NetworkManager/conf.d/a.conf", text)]), false);
+            assert_eq!(warnings.len(), usize::from(told), "{text}: {warnings:?}");
         }
     }
 

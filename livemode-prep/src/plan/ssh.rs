@@ -10,11 +10,7 @@ use crate::facts::files::{Files, SSH};
 /// The files that go along, for the authorized keys in the file `keys` of the source.
 pub(crate) fn items(files: &Files, keys: &str, findings: &mut Findings) -> Vec<Item> {
     match files.text(keys) {
-        Some(text) if ssh_keys::valid(text) > 0 => judge(keys, text, files.seen_at(), findings),
-        Some(_) => findings.refuse(format!(
-            "setup_opensshd_using_auth_keys: {keys} holds no valid key; each line is 'TYPE BASE64 COMMENT' as in sshd(8), \
-             AUTHORIZED_KEYS"
-        )),
+        Some(text) => judge(keys, text, files.seen_at(), findings),
         None => findings.refuse(format!(
             "setup_opensshd_using_auth_keys: reading {keys}: {}",
             files.why_unreadable(keys).unwrap_or("it is no file")
@@ -46,7 +42,12 @@ fn judge(keys: &str, text: &str, now: u64, findings: &mut Findings) {
     for (line, why) in &judged.bad {
         findings.warn(format!("{keys}, line {line} lets no admin in: {why}"));
     }
-    if judged.good == 0 {
+    if ssh_keys::valid(text) == 0 {
+        findings.refuse(format!(
+            "setup_opensshd_using_auth_keys: {keys} holds no valid key; each line is 'TYPE BASE64 COMMENT' as in sshd(8), \
+             AUTHORIZED_KEYS"
+        ));
+    } else if judged.good == 0 {
         findings.refuse(format!(
             "setup_opensshd_using_auth_keys: no key of {keys} lets an admin in (the warnings say why); add one that does, or \
              name another file"
@@ -130,6 +131,12 @@ mod tests {
             alone.refusals[0].contains("no key of /root/keys lets an admin in"),
             "{alone:?}"
         );
+        let none = found("rubbish\n");
+        assert!(
+            none.warnings[0].starts_with("/root/keys, line 1 lets no admin in: no valid key"),
+            "{none:?}"
+        );
+        assert!(none.refusals[0].contains("holds no valid key"), "{none:?}");
         let both = found(&format!("{closed}{KEY}"));
         assert_eq!((both.warnings, both.refusals), (vec![warning.to_owned()], vec![]));
     }

@@ -12,6 +12,7 @@ const TYPES: [&str; 8] = [
     "ssh-dss",
 ];
 
+const NO_KEY: &str = "no valid key; a line is 'TYPE BASE64 COMMENT'";
 /// Of RSA, in bits: what the crypto policies of el9 and newer ask for (RequiredRSASize).
 const LEAST_RSA_BITS: usize = 2048;
 /// Options of a line (sshd(8), AUTHORIZED_KEYS FILE FORMAT); with another one sshd does not take the line.
@@ -70,10 +71,10 @@ fn fault(line: &str, now: u64) -> Option<String> {
     let (options, key) = split(line);
     let mut words = key.split_ascii_whitespace();
     let (Some(key_type), base64) = (words.next(), words.next().unwrap_or_default()) else {
-        return Some("no key".to_owned());
+        return Some(NO_KEY.to_owned());
     };
     if !TYPES.contains(&key_type) || !names_itself(base64, key_type) {
-        return Some("no valid key; a line is 'TYPE BASE64 COMMENT'".to_owned());
+        return Some(NO_KEY.to_owned());
     }
     if key_type == "ssh-dss" {
         return Some("sshd no longer takes keys of type ssh-dss".to_owned());

@@ -81,8 +81,7 @@ pub(crate) const CARRIED: [Group; 8] = [
         words: &[
             "crashkernel", "mem", "memmap", "memory_corruption_check", "hugepages", "hugepagesz",
             "default_hugepagesz", "transparent_hugepage", "numa", "numa_balancing", "movable_node", "cma",
-            "mitigations", "pti", "nopti", "kpti", "spectre_v2", "nospectre_v1", "nospectre_v2",
-            "spectre_v2_user", "spec_store_bypass_disable", "l1tf", "mds", "tsx", "tsx_async_abort", "mmio_stale_data",
+            "mitigations", "pti", "nopti", "kpti", "spectre_*", "nospectre_*", "spec_store_bypass_disable", "l1tf", "mds", "tsx", "tsx_async_abort", "mmio_stale_data",
             "retbleed", "srbds", "gather_data_sampling", "spec_rstack_overflow", "reg_file_data_sampling",
             "kvm_*.*", "kvm.*", "nosmap", "nosmep",
         ],

@@ -90,10 +90,11 @@ fn rules(files: &Files, path: &str, findings: &mut Findings) -> Option<Item> {
     let mut kept = String::new();
     for line in joined.lines().map(str::trim) {
         let plain: String = line.chars().filter(|c| !c.is_whitespace()).collect();
-        let names = [",NAME=\"", ",NAME:=\""]
+        // Nothing but interfaces has a NAME since systemd 182.
+        let names = ["NAME=\"", "NAME:=\""]
             .iter()
-            .any(|assignment| plain.contains(assignment));
-        if plain.starts_with('#') || !plain.contains("SUBSYSTEM==\"net\"") || !names {
+            .any(|assignment| plain.starts_with(assignment) || plain.contains(&format!(",{assignment}")));
+        if plain.starts_with('#') || !names {
             continue;
         }
         if ["PROGRAM", "RUN", "IMPORT{program}"]
@@ -196,6 +197,7 @@ mod tests {
                      SUBSYSTEM==\"net\", ACTION==\"add\", RUN+=\"/usr/local/bin/tune\"\nKERNEL==\"sdb\", SYMLINK+=\"mydisk\"\n",
                 ),
                 ("/etc/udev/rules.d/80-net-setup-link.rules", ""),
+                ("/etc/udev/rules.d/90-old.rules", "KERNEL==\"eth*\", NAME==\"\", NAME := \"lan1\"\n"),
                 ("/etc/udev/rules.d/99-disk.rules", "KERNEL==\"sdb\", SYMLINK+=\"mydisk\"\n"),
             ],
             &[nic("lan0", Some("52:54:00:00:00:aa"), "e1000"), nic("san0", Some("52:54:00:00:00:11"), "e1000")],
@@ -208,6 +210,10 @@ mod tests {
                 "# Of the source system's.\nSUBSYSTEM==\"net\", ACTION==\"add\",    ATTR{address}==\"52:54:00:00:00:11\", NAME=\"san0\"\n",
             ),
             ("/etc/udev/rules.d/80-net-setup-link.rules", ""),
+            (
+                "/etc/udev/rules.d/90-old.rules",
+                "# Of the source system's.\nKERNEL==\"eth*\", NAME==\"\", NAME := \"lan1\"\n",
+            ),
             (
                 "/etc/systemd/network/71-livemode-san0.link",
                 "# The name that the source system has for it.\n[Match]\nMACAddress=52:54:00:00:00:11\nType=ether\n[Link]\nName=san0\n",
