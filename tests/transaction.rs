@@ -137,6 +137,7 @@ fn root_the_image_is_the_container_with_what_the_plan_lists_and_nothing_else() {
         let query = Cmd::new("chroot").arg(unpacked.path()).args(["rpm", "-qf", path]);
         query.output().unwrap().0.success()
     };
+    let has_kind = |kind: &str| items.iter().any(|item| item["kind"] == kind);
     let is_listed = |path: &str| {
         let dir = format!("{path}/");
         let name = path.rsplit('/').next().unwrap();
@@ -156,6 +157,13 @@ fn root_the_image_is_the_container_with_what_the_plan_lists_and_nothing_else() {
                 && items
                     .iter()
                     .any(|item| item["kind"] == "stopped" && item["unit"] == name))
+            || (has_kind("cleared")
+                && path.starts_with("/etc/systemd/system/")
+                && [".wants/", ".requires/"].iter().any(|dir| path.contains(dir)))
+            || (has_kind("only")
+                && path == format!("/etc/systemd/system/{name}")
+                && fs::read_link(unpacked.path().join(&path[1..]))
+                    .is_ok_and(|to| to == Path::new("/dev/null")))
     };
     let strange: Vec<&String> = changed
         .iter()

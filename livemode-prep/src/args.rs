@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Check(Json),
     /// Show whether the upgrade may go on, and what build would do; writes nothing
     Plan(Plan),
+    /// Show why something is in the plan as it is, or is not: from which fact, by which rule; writes nothing
+    Explain(Explain),
     /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
     Build(Userspace),
     /// Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back
@@ -106,6 +108,21 @@ pub(crate) struct Plan {
     /// Plan from facts of another machine, in place of this one's
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) facts: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// A key of the configuration, a kernel argument, a package, a unit, a mount point or a path
+    #[arg(value_name = "KEY|WORD|PATH")]
+    pub(crate) what: String,
+    /// The target-system container; without it, what can be said before there is one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) userspace: Option<PathBuf>,
+    /// Facts of another machine, as livemode-prep facts wrote them, in place of this one's
+    #[arg(long, value_name = "FILE", conflicts_with = "userspace")]
+    pub(crate) facts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -15,6 +15,7 @@ use crate::facts::leapp::LeappFacts;
 use crate::facts::{Facts, Scope};
 use crate::leapp::{actors, check, entry};
 use crate::plan::build_plan::BuildPlan;
+use crate::plan::explain::Answer;
 use crate::plan::packages;
 use crate::{build, status};
 
@@ -33,6 +34,7 @@ pub(crate) fn run() -> Result<()> {
             check::run(&BuildPlan::make(facts, EntryKeeper::None), json)
         }
         Command::Plan(plan) => print_plan(&inputs, &plan),
+        Command::Explain(explain) => print_explanation(&inputs, &explain),
         Command::Build(userspace) => {
             build::opted_in()?;
             let plan = BuildPlan::make(inputs.gather_with(&userspace)?, userspace.boot_entry);
@@ -147,4 +149,35 @@ fn print_plan(inputs: &Inputs, arguments: &args::Plan) -> Result<()> {
         print!("{}", plan.describe(*all));
     }
     Ok(plan.check()?)
+}
+
+fn print_explanation(inputs: &Inputs, arguments: &args::Explain) -> Result<()> {
+    let args::Explain {
+        what,
+        userspace,
+        facts,
+        output,
+    } = arguments;
+    let facts = match facts.as_deref() {
+        Some(path) => Facts::load(path)?,
+        None => {
+            let container = userspace.clone().or(inputs.leapp()?.userspace());
+            inputs.gather(container, EntryKeeper::None)?
+        }
+    };
+    let answers = BuildPlan::make(facts, EntryKeeper::None).explain(what);
+    if answers.is_empty() {
+        return Err(precondition(format!(
+            "explaining {what}: the plan has no key, kernel argument, package, unit or path of this name; livemode-prep plan \
+             --all lists all"
+        )));
+    }
+    if output.json {
+        let answers: Vec<_> = answers.iter().map(Answer::to_json).collect();
+        println!("{}", json!({"schema": SCHEMA, "answers": answers}));
+    } else {
+        let texts: Vec<String> = answers.iter().map(Answer::describe).collect();
+        print!("{}", texts.join("\n"));
+    }
+    Ok(())
 }

@@ -15,6 +15,7 @@ pub(crate) mod actors;
 pub(crate) mod files;
 pub(crate) mod leapp;
 pub(crate) mod loader;
+pub(crate) mod nics;
 pub(crate) mod program;
 pub(crate) mod source;
 pub(crate) mod storage;
@@ -25,6 +26,7 @@ use actors::Found;
 use files::Files;
 use leapp::LeappFacts;
 use loader::Loader;
+use nics::Nic;
 use source::Source;
 use storage::StorageFacts;
 use tools::Tools;
@@ -43,6 +45,9 @@ pub(crate) struct Facts {
     pub(crate) storage: StorageFacts,
     /// The source's files that some rule may carry.
     pub(crate) files: Files,
+    /// Its network interfaces that are hardware.
+    #[serde(default)]
+    pub(crate) nics: Vec<Nic>,
     /// The boot loader, where an entry is to be made in it.
     pub(crate) loader: Option<Loader>,
     /// Programs of this machine.
@@ -86,6 +91,7 @@ impl Facts {
         Ok(Self {
             schema: SCHEMA,
             files: Files::look(root, &config, &fstab, &storage.crypttab)?,
+            nics: nics::look(root),
             source,
             storage,
             loader: scope.with_loader.then(|| Loader::look(root)),

@@ -7,7 +7,7 @@ use livemode_common::container::ContainerDir;
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::program;
-use crate::plan::items::{wanted_by, Content, Item, PACKAGE_UNIT_DIR, UNIT_DIR};
+use crate::plan::items::{is_allowed, wanted_by, Content, Item, PACKAGE_UNIT_DIR, UNIT_DIR};
 
 /// Writes them in their order. `source` is where files of the source system come from.
 ///
@@ -33,6 +33,12 @@ fn write_one(item: &Item, source: &ContainerDir, tree: &ContainerDir) -> Result<
                 .with_context(|| format!("the container has no {}; install its package there", units[0]))?;
             tree.symlink(format!("{PACKAGE_UNIT_DIR}/{unit}"), wanted_by(by, unit))
         }
+        Item::Offered { unit, by } => match has(tree, unit) {
+            true => tree.symlink(format!("{PACKAGE_UNIT_DIR}/{unit}"), wanted_by(by, unit)),
+            false => Ok(()),
+        },
+        Item::Cleared => clear(tree),
+        Item::Only { targets, allowed } => mask_all_but(tree, targets, allowed),
         Item::Stopped { unit } => stop(tree, unit),
         Item::Masked { unit } => tree.symlink("/dev/null", format!("{UNIT_DIR}/{unit}")),
         Item::Alias { unit, of } => alias(tree, unit, of),
@@ -69,6 +75,31 @@ fn stop(tree: &ContainerDir, unit: &str) -> Result<()> {
     Ok(())
 }
 
+/// Removes every link by which something in the admin's directory starts a unit.
+fn clear(tree: &ContainerDir) -> Result<()> {
+    for dir in tree.dir_names(UNIT_DIR)? {
+        if !dir.ends_with(".wants") && !dir.ends_with(".requires") {
+            continue;
+        }
+        for unit in tree.dir_names(format!("{UNIT_DIR}/{dir}"))? {
+            tree.remove_file(format!("{UNIT_DIR}/{dir}/{unit}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Masks what packages have started by these targets with links of their own.
+fn mask_all_but(tree: &ContainerDir, targets: &[&str], allowed: &[&str]) -> Result<()> {
+    for target in targets {
+        for unit in tree.dir_names(format!("{PACKAGE_UNIT_DIR}/{target}.wants"))? {
+            if !is_allowed(allowed, &unit) {
+                tree.symlink("/dev/null", format!("{UNIT_DIR}/{unit}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn alias(tree: &ContainerDir, unit: &str, of: &[&str]) -> Result<()> {
     let link = format!("{UNIT_DIR}/{unit}");
     if has(tree, unit) || tree.exists(&link) {
@@ -77,5 +108,78 @@ fn alias(tree: &ContainerDir, unit: &str, of: &[&str]) -> Result<()> {
     match of.iter().find(|name| has(tree, name)) {
         Some(name) => tree.symlink(format!("{PACKAGE_UNIT_DIR}/{name}"), link),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_packages_have_enabled_is_off_and_ours_is_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = ContainerDir::new(dir.path());
+        let unit = |name: &str| format!("{PACKAGE_UNIT_DIR}/{name}");
+        for name in [
+            "rpcbind.socket",
+            "fstrim.timer",
+            "clean.timer",
+            "dbus.socket",
+            "dm-event.socket",
+        ] {
+            tree.write(unit(name), "", 0o644).unwrap();
+        }
+        for (target, name) in [
+            ("sockets.target", "rpcbind.socket"),
+            ("timers.target", "fstrim.timer"),
+        ] {
+            tree.symlink(unit(name), wanted_by(target, name)).unwrap();
+        }
+        let requires = format!("{UNIT_DIR}/a.service.requires/b.service");
+        tree.symlink("x", &requires).unwrap();
+        for (target, name) in [
+            ("timers.target", "clean.timer"),
+            ("sockets.target", "dbus.socket"),
+        ] {
+            tree.symlink(
+                format!("../{name}"),
+                format!("{PACKAGE_UNIT_DIR}/{target}.wants/{name}"),
+            )
+            .unwrap();
+        }
+        let items = [
+            Item::Cleared,
+            Item::Only {
+                targets: &["timers.target", "sockets.target"],
+                allowed: &["dbus.socket"],
+            },
+            Item::started("dbus.socket", "sockets.target"),
+            Item::Offered {
+                unit: "dm-event.socket",
+                by: "sockets.target",
+            },
+            Item::Offered {
+                unit: "no-such.socket",
+                by: "sockets.target",
+            },
+        ];
+        write(&items, &SysRoot::new("/"), &tree).unwrap();
+        let mut started = tree
+            .dir_names(format!("{UNIT_DIR}/sockets.target.wants"))
+            .unwrap();
+        started.sort();
+        assert_eq!(started, ["dbus.socket", "dm-event.socket"]);
+        for empty in ["timers.target.wants", "a.service.requires"] {
+            assert!(
+                tree.dir_names(format!("{UNIT_DIR}/{empty}")).unwrap().is_empty(),
+                "{empty}"
+            );
+        }
+        let at = |unit: &str| {
+            dir.path()
+                .join(format!("{UNIT_DIR}/{unit}").trim_start_matches('/'))
+        };
+        assert_eq!(fs::read_link(at("clean.timer")).unwrap(), Path::new("/dev/null"));
+        assert!(fs::symlink_metadata(at("dbus.socket")).is_err());
     }
 }

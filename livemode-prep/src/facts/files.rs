@@ -7,11 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::Result;
 use livemode_common::config::Config;
 use livemode_common::container::ContainerDir;
+use livemode_common::fsio;
 use livemode_common::fstab::Entry;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
 use super::storage::crypttab::{Key, Volume};
+
+pub(crate) mod names;
+pub(crate) mod sshd;
 
 /// NetworkManager's profiles.
 pub(crate) const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
@@ -71,6 +75,9 @@ pub(crate) struct Files {
     found: BTreeMap<String, File>,
     /// Why a file that the configuration names cannot be read.
     unreadable: BTreeMap<String, String>,
+    /// When they were looked at, in seconds since 1970.
+    #[serde(default)]
+    seen_at: u64,
 }
 
 impl Files {
@@ -81,7 +88,10 @@ impl Files {
         crypttab: &[Volume],
     ) -> Result<Self> {
         let source = ContainerDir::new(root.path());
-        let mut files = Self::default();
+        let mut files = Self {
+            seen_at: fsio::now(),
+            ..Self::default()
+        };
         for dir in TEXTS {
             for name in source.dir_names(dir)? {
                 files.take(&source, &format!("{dir}/{name}"), true)?;
@@ -94,6 +104,8 @@ impl Files {
         if !keys.is_empty() {
             files.take(&source, keys, true)?;
         }
+        files.take_sshd(&source)?;
+        files.take_names(&source)?;
         for path in CONFIGURATION {
             files.take_all(&source, path, DEPTH)?;
         }
@@ -150,6 +162,16 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// When the files were looked at, in seconds since 1970.
+    pub(crate) fn seen_at(&self) -> u64 {
+        self.seen_at
+    }
+
+    /// The paths of all of them, sorted.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.found.keys().map(String::as_str)
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&File> {
@@ -255,6 +277,7 @@ impl Files {
                 .map(|(path, text)| ((*path).to_owned(), file(text)))
                 .collect(),
             unreadable: BTreeMap::new(),
+            seen_at: 0,
         }
     }
 }

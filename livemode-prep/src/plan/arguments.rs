@@ -4,6 +4,7 @@ use livemode_common::config::Config;
 use livemode_common::contract::karg;
 
 use super::storage::Needs;
+use super::words::{self, Fate};
 
 /// The kernel cuts a longer line silently (COMMAND_LINE_SIZE, 2048 on x86, less a loader's own words).
 const LIMIT_BYTES: usize = 2000;
@@ -13,7 +14,7 @@ const PANIC_S: &str = "60";
 /// dracut brings the network up for whoever needs it (dracut.cmdline(7)).
 const NEED_NETWORK: &str = "rd.neednet";
 
-/// Words of the source that would lead the live system elsewhere or to a prompt.
+/// What grubby(8) takes off the copied entry; of what else is on it too much, the entry's file is rid afterwards.
 pub(crate) const TAKEN_AWAY: [&str; 20] = [
     "ro",
     "rhgb",
@@ -49,8 +50,15 @@ pub(crate) struct Image<'a> {
     pub(crate) state_dir: Option<&'a str>,
 }
 
-/// The whole line: ours first, then what is left of the source's, repeats and order kept.
-pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline, storage: &Needs) -> Cmdline {
+/// The whole line: ours first, then what comes along of the source's, repeats and order kept. `knows` says whether the
+/// target's kernel has a module.
+pub(crate) fn arguments(
+    image: &Image,
+    config: &Config,
+    source: &Cmdline,
+    storage: &Needs,
+    knows: &dyn Fn(&str) -> bool,
+) -> Cmdline {
     let local = image.reference;
     let url = &config.url_to_load_squashfs_image_from;
     let mut words = if url.is_empty() {
@@ -104,8 +112,11 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline, storag
     let is_off = |word: &Word| {
         hindering.contains(&word.key.as_str()) && matches!(word.value.as_deref(), Some("0" | "no" | "off"))
     };
-    let kept =
-        |word: &&Word| !TAKEN_AWAY.contains(&word.key.as_str()) && !ours.contains(&word.key) && !is_off(word);
+    let kept = words::fates(source, knows)
+        .filter(|(word, fate)| {
+            matches!(fate, Fate::Carried { .. }) && !ours.contains(&word.key) && !is_off(word)
+        })
+        .map(|(word, _)| word.clone());
     // A UUID of the source's may be written in any case, with a prefix, or cut short.
     let says = |known: &Word, word: &Word| {
         let value = |word: &Word| {
@@ -122,7 +133,7 @@ pub(crate) fn arguments(image: &Image, config: &Config, source: &Cmdline, storag
         .into_iter()
         .filter(|word| !source.0.iter().any(|known| says(known, word)));
     words.extend(missing);
-    words.extend(source.0.iter().filter(kept).cloned());
+    words.extend(kept);
     Cmdline(words)
 }
 
@@ -163,6 +174,7 @@ mod tests {
             &config,
             &Cmdline::parse("root=/dev/sda1 ip=ibft rd.neednet=0"),
             &Needs::default(),
+            &|_| true,
         )
         .to_string();
         assert!(
@@ -191,7 +203,7 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(
-            arguments(&IMAGE, &config, &source, &Needs::default()).to_string(),
+            arguments(&IMAGE, &config, &source, &Needs::default(), &|_| true).to_string(),
             "root=livemode:UUID=1-2 rd.live.dir=/var/lib/leapp rd.live.squashimg=live-upgrade.img \
              livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 \
              livemode.state=/var/lib/leapp/livemode upgrade.strace=\"/var/log/my trace\" \

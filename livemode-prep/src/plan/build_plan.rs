@@ -16,8 +16,10 @@ use super::items::Item;
 use super::paths::Paths;
 use super::space::{self, Budget, Sizes};
 use super::squashfs::{self, Packing};
+use super::ssh::listen::Listen;
 use super::storage::{files, Layer, Storage};
-use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh};
+use super::why::Reasoned;
+use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
 use crate::args::EntryKeeper;
 use crate::facts::leapp::Requested;
 use crate::facts::source::Source;
@@ -26,6 +28,9 @@ use crate::facts::Facts;
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
+
+/// The rule by which interfaces keep their names.
+const NAMES: &str = "interfaces have the names that they have now";
 
 /// Everything that a build will do, and what is to be said of it.
 #[derive(Debug)]
@@ -45,6 +50,9 @@ pub(crate) struct BuildPlan {
     pub(crate) early_items: Vec<Item>,
     /// What makes the container the live system.
     pub(crate) live_items: Vec<Item>,
+    /// Both, each with its reason.
+    pub(crate) early_reasons: Reasoned,
+    pub(crate) live_reasons: Reasoned,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) paths: Paths,
     pub(crate) entry_keeper: EntryKeeper,
@@ -94,9 +102,11 @@ impl BuildPlan {
 
         let required_packages = packages::required(&facts.config, &storage.packages());
         let missing_packages = missing(&facts, &required_packages, &mut findings);
-        let early_items = files::early(&facts.files, &storage);
+        let early_reasons = early(&facts, &storage, &mut findings);
+        let early_items = early_reasons.items();
         let requested = requested(&facts, &storage, &early_items, kernel);
         let carried = carried(&facts, &storage, &mut findings);
+        let listen = listen(&facts, &mut findings);
         let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));
         let root = SysRoot::new(&facts.root);
         let boot_content = facts.leapp.boot_content.as_ref();
@@ -112,8 +122,12 @@ impl BuildPlan {
         } else {
             Origin::Made
         };
+        let live_reasons =
+            live_system::items(&facts.config, &facts.source, &storage, &mounts, carried, &listen);
         let mut plan = Self {
-            live_items: live_system::items(&facts.config, &facts.source, &storage, &mounts, &carried),
+            live_items: live_reasons.items(),
+            live_reasons,
+            early_reasons,
             budgets: budgets(&facts.source, target.as_ref(), missing_packages.len(), boot_files),
             root,
             config: facts.config,
@@ -133,6 +147,8 @@ impl BuildPlan {
             mksquashfs: facts.tools.mksquashfs.version,
             findings,
         };
+        let dropped = words::left_behind(&plan.source.arguments, &|module| plan.has_module(module));
+        plan.findings.warnings.extend(dropped);
         let longest = plan.arguments(&"0".repeat(64), u64::from(u32::MAX));
         if let Err(why) = arguments::check_length(&longest) {
             plan.findings.refuse(why);
@@ -176,7 +192,17 @@ impl BuildPlan {
             sha256,
             size,
         };
-        arguments::arguments(&image, &self.config, &self.source.arguments, &self.storage.image).to_string()
+        let knows = |module: &str| self.has_module(module);
+        let source = &self.source.arguments;
+        arguments::arguments(&image, &self.config, source, &self.storage.image, &knows).to_string()
+    }
+
+    /// Whether the target's kernel has a module; while it is unknown, any.
+    pub(crate) fn has_module(&self, name: &str) -> bool {
+        let kernel = self.target.as_ref().map(|target| &target.kernel);
+        kernel.is_none_or(|kernel| {
+            kernel.modules.is_empty() || kernel.modules.contains(name) || kernel.builtin.contains(name)
+        })
     }
 
     /// The same as it may be shown, before the image is there: without a password.
@@ -300,24 +326,82 @@ fn requested(facts: &Facts, storage: &Storage, early: &[Item], kernel: Option<&K
 }
 
 /// What goes along from the source.
-fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Vec<Item> {
+fn carried(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Reasoned {
     let Facts { config, files, .. } = facts;
-    let mut items = files::live(files, storage);
+    let mut items = Reasoned::default();
+    items.add(
+        "a mount of this system lies on that layer of storage",
+        "configuration, identities and keys of the layers go along (docs/storage.md)",
+        files::live(files, storage),
+    );
+    let has_network = config.setup_network_manager
+        || !config.dracut_network.trim().is_empty()
+        || facts.source.arguments.last("ip").is_some();
     if config.setup_network_manager {
         let reads_ifcfg = facts
             .userspace
             .as_ref()
             .is_some_and(|userspace| userspace.reads_ifcfg);
-        items.extend(network::items(files, reads_ifcfg, findings));
+        items.add(
+            "setup_network_manager",
+            "profiles, what they name, and the resolver go along; ifcfg files that NetworkManager would not read so become keyfiles",
+            network::items(files, reads_ifcfg, findings),
+        );
+        items.add(
+            "setup_network_manager",
+            NAMES,
+            network::names::of_interfaces(files, &facts.nics, findings),
+        );
     }
+    if has_network {
+        items.add(
+            "setup_network_manager, dracut_network, or ip= on this system's kernel command line",
+            "names of machines mean what they mean on this system",
+            network::names::of_machines(files, findings),
+        );
+    }
+    items.add(
+        "/etc/adjtime of this system says LOCAL",
+        "the hardware's clock has local time",
+        network::names::of_clock(files),
+    );
     if !config.setup_opensshd_using_auth_keys.is_empty() {
-        items.extend(ssh::items(
-            files,
-            &config.setup_opensshd_using_auth_keys,
-            findings,
-        ));
+        items.add(
+            "setup_opensshd_using_auth_keys",
+            "the admins' keys let them in, and clients know this system's host keys",
+            ssh::items(files, &config.setup_opensshd_using_auth_keys, findings),
+        );
     }
     items
+}
+
+/// What goes into the initramfs for early boot.
+fn early(facts: &Facts, storage: &Storage, findings: &mut Findings) -> Reasoned {
+    let mut items = Reasoned::default();
+    items.add(
+        "the image lies on that layer of storage",
+        "early boot finds and opens what the image lies on (docs/storage.md)",
+        files::early(&facts.files, storage),
+    );
+    if !facts.config.dracut_network.trim().is_empty() {
+        items.add(
+            "dracut_network",
+            NAMES,
+            network::names::of_interfaces(&facts.files, &facts.nics, findings),
+        );
+    }
+    items
+}
+
+/// Where sshd of the live system listens, if it runs.
+fn listen(facts: &Facts, findings: &mut Findings) -> Listen {
+    let config = &facts.config;
+    if config.setup_opensshd_using_auth_keys.is_empty() {
+        return Listen::default();
+    }
+    let (listen, said) = Listen::of(&facts.files).for_live(config.setup_network_manager);
+    said.into_iter().for_each(|what| findings.warn(what));
+    listen
 }
 
 /// Every name by which the fstab may call the file system that the image lies on.

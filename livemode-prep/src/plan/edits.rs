@@ -1,10 +1,10 @@
 //! Changes to files that are the container's own, from text to text. Pure.
 
 /// A change to a file of the container's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Edit {
-    /// sshd takes root's authorized keys and nothing else.
-    OnlyKeysLogIn,
+    /// sshd takes root's authorized keys and nothing else, and listens by these lines of sshd_config(5).
+    OnlyKeysLogIn(String),
     /// Root's password is empty.
     EmptyRootPassword,
 }
@@ -27,9 +27,9 @@ const SHADOW_FIELDS: usize = 9;
 
 impl Edit {
     /// The changed text of a file; none where it cannot be changed so.
-    pub(crate) fn apply(self, text: &str) -> Option<String> {
+    pub(crate) fn apply(&self, text: &str) -> Option<String> {
         match self {
-            Self::OnlyKeysLogIn => Some(format!("{SSHD}\n{text}")),
+            Self::OnlyKeysLogIn(listen) => Some(format!("{SSHD}{listen}\n{text}")),
             Self::EmptyRootPassword => without_root_password(text),
         }
     }
@@ -58,6 +58,17 @@ fn without_root_password(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ours_stand_before_the_containers_own_words() {
+        let edit = Edit::OnlyKeysLogIn("Port 2222\n".into());
+        let text = edit.apply("PermitRootLogin yes\n").unwrap();
+        assert!(text.starts_with("# LiveMode"), "{text}");
+        assert!(
+            text.ends_with("PermitEmptyPasswords no\nPort 2222\n\nPermitRootLogin yes\n"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn only_roots_password_becomes_empty() {

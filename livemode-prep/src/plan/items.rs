@@ -50,6 +50,19 @@ pub(crate) enum Item {
         units: Vec<String>,
         by: &'static str,
     },
+    /// A unit that a target starts where the container has it.
+    Offered {
+        unit: &'static str,
+        by: &'static str,
+    },
+    /// No unit is started by a link in the admin's directory: what packages enabled there is off.
+    Cleared,
+    /// Of the units that packages have started by these targets without a link in the admin's directory, the others are
+    /// masked.
+    Only {
+        targets: &'static [&'static str],
+        allowed: &'static [&'static str],
+    },
     /// No target starts the unit.
     Stopped {
         unit: &'static str,
@@ -89,6 +102,9 @@ impl Item {
         match self {
             Self::File { path, .. } | Self::Link { path, .. } | Self::Directory { path, .. } => path.clone(),
             Self::Started { units, by } => wanted_by(by, units.first().map_or("", String::as_str)),
+            Self::Offered { unit, by } => wanted_by(by, unit),
+            Self::Cleared => format!("{UNIT_DIR}/*.wants/*"),
+            Self::Only { .. } => format!("{UNIT_DIR}/*"),
             Self::Stopped { unit } => format!("{UNIT_DIR}/*.wants/{unit}"),
             Self::Masked { unit } | Self::Alias { unit, .. } => format!("{UNIT_DIR}/{unit}"),
         }
@@ -109,6 +125,11 @@ impl Item {
             Self::Link { to, .. } => json!({"kind": "link", "to": to}),
             Self::Directory { mode, .. } => json!({"kind": "directory", "mode": format!("{mode:04o}")}),
             Self::Started { units, by } => json!({"kind": "started", "units": units, "by": by}),
+            Self::Offered { unit, by } => json!({"kind": "offered", "unit": unit, "by": by}),
+            Self::Cleared => json!({"kind": "cleared"}),
+            Self::Only { targets, allowed } => {
+                json!({"kind": "only", "targets": targets, "allowed": allowed})
+            }
             Self::Stopped { unit } => json!({"kind": "stopped", "unit": unit}),
             Self::Masked { unit } => json!({"kind": "masked", "unit": unit}),
             Self::Alias { unit, of } => json!({"kind": "alias", "unit": unit, "of": of}),
@@ -118,6 +139,14 @@ impl Item {
         }
         json
     }
+}
+
+/// Whether a list of units has one; a name that ends in `*` stands for all that begin so.
+pub(crate) fn is_allowed(allowed: &[&str], unit: &str) -> bool {
+    allowed.iter().any(|known| match known.strip_suffix('*') {
+        Some(beginning) => unit.starts_with(beginning),
+        None => *known == unit,
+    })
 }
 
 /// The link by which a target starts a unit.
@@ -131,7 +160,7 @@ impl fmt::Display for Content {
             Self::Text(_) => f.write_str("made"),
             Self::OfSource(path) => write!(f, "the source's {path}"),
             Self::Program(name) => write!(f, "the program {name}"),
-            Self::Edited(Edit::OnlyKeysLogIn) => {
+            Self::Edited(Edit::OnlyKeysLogIn(_)) => {
                 f.write_str("the container's own, with only keys to log in by")
             }
             Self::Edited(Edit::EmptyRootPassword) => {
@@ -163,6 +192,14 @@ impl fmt::Display for Item {
             Self::Link { path, to } => write!(f, "link       {path} to {to}"),
             Self::Directory { path, mode } => write!(f, "directory  {mode:04o} root:root {path}"),
             Self::Started { units, by } => write!(f, "started    {} by {by}", units.join(" or ")),
+            Self::Offered { unit, by } => write!(f, "started    {unit} by {by}, if it is there"),
+            Self::Cleared => write!(f, "cleared    {UNIT_DIR}/*.wants and *.requires"),
+            Self::Only { targets, allowed } => write!(
+                f,
+                "masked     all that packages have started by {}, but {}",
+                targets.join(", "),
+                allowed.join(", ")
+            ),
             Self::Stopped { unit } => write!(f, "stopped    {unit}"),
             Self::Masked { unit } => write!(f, "masked     {unit}"),
             Self::Alias { unit, of } => write!(f, "alias      {unit} for {}", of.join(" or ")),
@@ -173,6 +210,19 @@ impl fmt::Display for Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_star_allows_all_that_begin_so() {
+        let allowed = ["dbus.socket", "systemd-udevd*"];
+        for (unit, is) in [
+            ("dbus.socket", true),
+            ("dbus.sockets", false),
+            ("systemd-udevd-varlink.socket", true),
+            ("rpcbind.socket", false),
+        ] {
+            assert_eq!(is_allowed(&allowed, unit), is, "{unit}");
+        }
+    }
 
     #[test]
     fn an_item_says_all_of_itself_but_its_content() {
@@ -226,6 +276,24 @@ mod tests {
                 "directory  0700 root:root /root/.ssh",
             ),
             (Item::Masked { unit: "a.service" }, "masked     a.service"),
+            (
+                Item::Offered {
+                    unit: "a.socket",
+                    by: "sockets.target",
+                },
+                "started    a.socket by sockets.target, if it is there",
+            ),
+            (
+                Item::Cleared,
+                "cleared    /etc/systemd/system/*.wants and *.requires",
+            ),
+            (
+                Item::Only {
+                    targets: &["a.target", "b.target"],
+                    allowed: &["c.service", "d.socket"],
+                },
+                "masked     all that packages have started by a.target, b.target, but c.service, d.socket",
+            ),
             (
                 Item::Alias {
                     unit: "dbus.service",

@@ -5,7 +5,11 @@ use livemode_common::fstab::Entry;
 
 use super::edits::Edit;
 use super::items::{wanted_by, Content, Item, PACKAGE_UNIT_DIR, SECRET, UNIT_DIR};
+use super::live_units;
+use super::ssh::listen::Listen;
 use super::storage::Storage;
+use super::why::Reasoned;
+use crate::facts::files::sshd::SSHD_CONFIG;
 use crate::facts::source::Source;
 
 const UNITS: [(&str, &str); 3] = [
@@ -53,53 +57,104 @@ const STOPPED: [&str; 14] = [
     "ssh.socket",
 ];
 const MULTI_USER: &str = "multi-user.target";
-const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
-/// Everything that is written into the live system, in its order. `carried` is what goes along from the source.
+/// Everything that is written into the live system, in its order. `carried` is what goes along from the source, `listen`
+/// where sshd listens.
 pub(crate) fn items(
     config: &Config,
     source: &Source,
     storage: &Storage,
     mounts: &[Entry],
-    carried: &[Item],
-) -> Vec<Item> {
-    let mut items = own_files(config, mounts);
-    items.extend(carried.iter().cloned());
-    items.extend(identity(source));
-    items.extend(banners(config));
-    items.push(Item::File {
+    carried: Reasoned,
+    listen: &Listen,
+) -> Reasoned {
+    const EVERY: &str = "every upgrade";
+    let mut items = Reasoned::default();
+    items.add(
+        "/etc/fstab of this system",
+        "its mounts lie below /run/upgrade",
+        [live_fstab(mounts)],
+    );
+    items.add(EVERY, "the live system's own programs and settings", own_files());
+    if config.setup_network_manager {
+        items.add(
+            "setup_network_manager",
+            "NetworkManager has this system's profiles, not early boot's",
+            network_files(),
+        );
+    }
+    items.0.extend(carried.0);
+    items.add(
+        "this system's machine-id and hostname",
+        "the live system is this one to its network and its admins",
+        identity(source),
+    );
+    items.add(
+        EVERY,
+        "whoever logs in reads what this is and how to go on",
+        banners(config, listen),
+    );
+    let program = Item::File {
         path: "/usr/bin/livemode-run".into(),
         content: Content::Program("livemode-run"),
         mode: 0o755,
         is_secret: false,
-    });
-    items.extend(MASKED.map(|unit| Item::Masked { unit }));
-    items.push(Item::Link {
-        path: format!("{UNIT_DIR}/default.target"),
-        to: format!("{PACKAGE_UNIT_DIR}/multi-user.target"),
-    });
-    items.push(Item::Link {
-        path: format!("{UNIT_DIR}/getty.target.wants/getty@tty2.service"),
-        to: format!("{PACKAGE_UNIT_DIR}/getty@.service"),
-    });
-    items.push(Item::Link {
-        path: "/sysroot".into(),
-        to: SOURCE_MOUNT.into(),
-    });
-    items.extend(STOPPED.map(|unit| Item::Stopped { unit }));
-    items.extend(services(config, storage));
-    items.extend(log_in(config));
+    };
+    items.add(EVERY, "the live system's own programs and settings", [program]);
+    items.add(
+        EVERY,
+        "the live system runs only what this plan starts",
+        live_units::nothing_of_packages(),
+    );
+    items.add(
+        EVERY,
+        "it would ask at the first boot, take the log's console, or work on disks at shutdown",
+        MASKED.map(|unit| Item::Masked { unit }),
+    );
+    items.add(
+        EVERY,
+        "where the live system boots to, and where an admin logs in",
+        places(),
+    );
+    items.add(
+        EVERY,
+        "nobody listens, and nothing configures the network, unless an option or the storage asks for it",
+        STOPPED.map(|unit| Item::Stopped { unit }),
+    );
+    items.add(EVERY, "what the upgrade itself needs", own_services());
+    services(config, storage, &mut items);
+    log_in(config, listen, &mut items);
+    let preset = live_units::preset(&items.items());
+    items.add(EVERY, "the live system runs only what this plan starts", [preset]);
     items
 }
 
-fn own_files(config: &Config, mounts: &[Entry]) -> Vec<Item> {
-    let fstab: String = mounts.iter().map(|entry| format!("{entry}\n")).collect();
-    let mut items = vec![
-        Item::file(
-            "/etc/fstab",
-            format!("# The source system, mounted below {SOURCE_MOUNT} for its upgrade.\n{fstab}"),
-            0o644,
+fn places() -> [Item; 3] {
+    let link = |path: String, to: String| Item::Link { path, to };
+    [
+        link(
+            format!("{UNIT_DIR}/default.target"),
+            format!("{PACKAGE_UNIT_DIR}/multi-user.target"),
         ),
+        link(
+            format!("{UNIT_DIR}/getty.target.wants/getty@tty2.service"),
+            format!("{PACKAGE_UNIT_DIR}/getty@.service"),
+        ),
+        link("/sysroot".into(), SOURCE_MOUNT.into()),
+    ]
+}
+
+fn live_fstab(mounts: &[Entry]) -> Item {
+    let fstab: String = mounts.iter().map(|entry| format!("{entry}\n")).collect();
+    Item::file(
+        "/etc/fstab",
+        format!("# The source system, mounted below {SOURCE_MOUNT} for its upgrade.\n{fstab}"),
+        0o644,
+    )
+}
+
+fn own_files() -> Vec<Item> {
+    let mut items = vec![
         Item::file("/usr/bin/upgrade", include_bytes!("../../image/upgrade"), 0o755),
         Item::file(
             "/etc/systemd/system.conf.d/livemode.conf",
@@ -113,19 +168,22 @@ fn own_files(config: &Config, mounts: &[Entry]) -> Vec<Item> {
         ),
     ];
     items.extend(UNITS.map(|(name, text)| Item::file(&format!("{UNIT_DIR}/{name}"), text, 0o644)));
-    if config.setup_network_manager {
-        items.push(Item::file(
+    items
+}
+
+fn network_files() -> [Item; 2] {
+    [
+        Item::file(
             "/etc/NetworkManager/conf.d/00-livemode.conf",
             include_bytes!("../../image/NetworkManager.conf"),
             0o644,
-        ));
-        items.push(Item::file(
+        ),
+        Item::file(
             "/etc/tmpfiles.d/livemode-network.conf",
             include_bytes!("../../image/network-tmpfiles.conf"),
             0o644,
-        ));
-    }
-    items
+        ),
+    ]
 }
 
 /// The live system is the source to its network and to its admins.
@@ -137,8 +195,8 @@ fn identity(source: &Source) -> Vec<Item> {
         .collect()
 }
 
-fn banners(config: &Config) -> [Item; 2] {
-    let banner = banner(config);
+fn banners(config: &Config, listen: &Listen) -> [Item; 2] {
+    let banner = banner(config, listen);
     [
         // agetty(8) reads backslashes in issue as escapes; ours has none.
         Item::file("/etc/issue", format!("{banner}\n"), 0o644),
@@ -146,7 +204,7 @@ fn banners(config: &Config) -> [Item; 2] {
     ]
 }
 
-fn services(config: &Config, storage: &Storage) -> Vec<Item> {
+fn own_services() -> Vec<Item> {
     let mut items: Vec<Item> = UNITS.iter().map(|(name, _)| own_unit(name)).collect();
     // dbus-broker brings no dbus.service of its own: a preset would make that alias.
     items.push(Item::Alias {
@@ -154,33 +212,53 @@ fn services(config: &Config, storage: &Storage) -> Vec<Item> {
         of: vec!["dbus-broker.service", "dbus-daemon.service"],
     });
     items.push(Item::started("dbus.socket", "sockets.target"));
+    items
+}
+
+fn services(config: &Config, storage: &Storage, items: &mut Reasoned) {
     if config.setup_network_manager {
-        items.push(Item::started("NetworkManager.service", MULTI_USER));
+        let unit = Item::started("NetworkManager.service", MULTI_USER);
+        items.add(
+            "setup_network_manager",
+            "the live system has this system's network",
+            [unit],
+        );
     }
-    for layer in storage.layers().filter(|layer| !layer.services().is_empty()) {
-        items.push(Item::Started {
-            units: layer.services().iter().map(|&unit| unit.to_owned()).collect(),
-            by: MULTI_USER,
-        });
-    }
-    // The targets that mounts by the network, and volumes below them, hang on.
-    for target in ["remote-cryptsetup.target", "remote-fs.target"] {
-        items.push(Item::started(target, MULTI_USER));
-    }
+    let of_layers = storage.layers().filter(|layer| !layer.services().is_empty());
+    let of_layers = of_layers.map(|layer| Item::Started {
+        units: layer.services().iter().map(|&unit| unit.to_owned()).collect(),
+        by: MULTI_USER,
+    });
+    items.add(
+        "a mount of this system lies on that layer of storage",
+        "what brings the layer up runs (docs/storage.md)",
+        of_layers.chain(live_units::of_storage(storage)),
+    );
+    items.add(
+        "every upgrade",
+        "mounts by the network, and volumes below them, hang on these targets",
+        ["remote-cryptsetup.target", "remote-fs.target"].map(|target| Item::started(target, MULTI_USER)),
+    );
     if storage.needs_network() && config.setup_network_manager {
-        items.push(Item::started(
-            "NetworkManager-wait-online.service",
-            "network-online.target",
-        ));
+        let unit = Item::started("NetworkManager-wait-online.service", "network-online.target");
+        items.add(
+            "a mount of this system needs the network",
+            "it waits until the network is up",
+            [unit],
+        );
     }
     if !config.setup_opensshd_using_auth_keys.is_empty() {
         // Debian's name is the second.
-        items.push(Item::Started {
+        let unit = Item::Started {
             units: ["sshd.service", "ssh.service"].map(str::to_owned).to_vec(),
             by: MULTI_USER,
-        });
+        };
+        items.add(
+            "setup_opensshd_using_auth_keys",
+            "sshd runs in the live system",
+            [unit],
+        );
     }
-    items
 }
 
 /// Ours lie beside the links that start them.
@@ -191,29 +269,53 @@ fn own_unit(name: &str) -> Item {
     }
 }
 
-fn log_in(config: &Config) -> Vec<Item> {
+fn log_in(config: &Config, listen: &Listen, items: &mut Reasoned) {
     let edited = |path: &str, edit, mode, is_secret| Item::File {
         path: path.to_owned(),
         content: Content::Edited(edit),
         mode,
         is_secret,
     };
-    let mut items = Vec::new();
     if !config.setup_opensshd_using_auth_keys.is_empty() {
-        items.push(edited(SSHD_CONFIG, Edit::OnlyKeysLogIn, SECRET, false));
-        items.push(Item::Directory {
+        let key = "setup_opensshd_using_auth_keys";
+        let edit = Edit::OnlyKeysLogIn(listen.lines());
+        let sshd = edited(SSHD_CONFIG, edit, SECRET, false);
+        items.add(
+            format!("{key}, and where this system's sshd listens"),
+            "only keys log in, and sshd listens where clients look for it",
+            [sshd],
+        );
+        if !listen.addresses.is_empty() {
+            let bind = include_bytes!("../../image/sshd-sysctl.conf");
+            items.add(
+                "ListenAddress of this system's sshd",
+                "sshd may start before its address is there",
+                [Item::file("/etc/sysctl.d/90-livemode-sshd.conf", bind, 0o644)],
+            );
+        }
+        let home = Item::Directory {
             path: "/root/.ssh".into(),
             mode: 0o700,
-        });
+        };
+        items.add(
+            key,
+            "sshd takes keys only from a directory that is root's alone",
+            [home],
+        );
     }
     if config.setup_passwordless_root {
-        items.push(edited("/etc/passwd", Edit::EmptyRootPassword, 0o644, false));
-        items.push(edited("/etc/shadow", Edit::EmptyRootPassword, SECRET, true));
+        items.add(
+            "setup_passwordless_root",
+            "root logs in on a console without a password",
+            [
+                edited("/etc/passwd", Edit::EmptyRootPassword, 0o644, false),
+                edited("/etc/shadow", Edit::EmptyRootPassword, SECRET, true),
+            ],
+        );
     }
-    items
 }
 
-fn banner(config: &Config) -> String {
+fn banner(config: &Config, listen: &Listen) -> String {
     let start = if config.autostart_upgrade_after_reboot {
         "The upgrade starts by itself, unless the boot entry says upgrade.autostart=0 or an attempt has failed: then type  upgrade"
     } else {
@@ -224,10 +326,11 @@ fn banner(config: &Config) -> String {
     } else {
         "root's password is the one of the target container, if it has one."
     };
-    let ssh = if config.setup_opensshd_using_auth_keys.is_empty() {
-        "sshd does not run."
-    } else {
-        "ssh takes root's authorized keys, and no password."
+    let ports: Vec<String> = listen.all_ports().iter().map(u16::to_string).collect();
+    let ssh = match ports.join(" and ") {
+        _ if config.setup_opensshd_using_auth_keys.is_empty() => "sshd does not run.".to_owned(),
+        ports if ports == "22" => "ssh takes root's authorized keys, and no password.".to_owned(),
+        ports => format!("ssh takes root's authorized keys on port {ports}, and no password."),
     };
     format!(
         "LiveMode upgrade environment. The source system is mounted below {SOURCE_MOUNT}.\n{start}\n{console}\n{ssh}\n\

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use livemode_common::cmd::Cmd;
 use livemode_common::config::Config;
 
-use super::storage::Layer;
+use super::storage::{Layer, Storage};
+use super::why::Why;
 
 /// What the live system is made of. dracut-live and dracut-squash stay: under leapp, upstream's initramfs
 /// generator adds their modules whoever boots the image.
@@ -35,6 +36,38 @@ pub(crate) fn required(config: &Config, of_storage: &BTreeSet<&'static str>) -> 
     packages.sort();
     packages.dedup();
     packages
+}
+
+/// Why the image must have a package.
+pub(crate) fn reasons(config: &Config, package: &str, storage: &Storage) -> Vec<Why> {
+    let mut reasons = Vec::new();
+    if ALWAYS.contains(&package) {
+        reasons.push(Why::new("every upgrade", "the live system is made of it"));
+    }
+    if ["openssh-server", "crypto-policies"].contains(&package)
+        && !config.setup_opensshd_using_auth_keys.is_empty()
+    {
+        reasons.push(Why::new(
+            "setup_opensshd_using_auth_keys",
+            "sshd runs in the live system",
+        ));
+    }
+    if package == "strace" && !config.capture_strace_info_into.is_empty() {
+        reasons.push(Why::new(
+            "capture_strace_info_into",
+            "strace writes the trace of leapp",
+        ));
+    }
+    if config.additional_packages.iter().any(|name| name == package) {
+        reasons.push(Why::new("additional_packages", "it is asked for"));
+    }
+    if storage.packages().contains(package) {
+        reasons.push(Why::new(
+            "a mount of this system, or the image, lies on what it brings up",
+            "each layer of storage has its package (docs/storage.md)",
+        ));
+    }
+    reasons
 }
 
 /// Every package that some storage may need: what rpm is asked for before the storage is known.

@@ -1,4 +1,6 @@
 //! What sshd in the live system takes from the source: who may log in, and the host keys by which clients know it. Pure.
+pub(crate) mod listen;
+
 use super::findings::Findings;
 use super::items::{Content, Item, SECRET};
 use super::network::copied;
@@ -8,11 +10,7 @@ use crate::facts::files::{Files, SSH};
 /// The files that go along, for the authorized keys in the file `keys` of the source.
 pub(crate) fn items(files: &Files, keys: &str, findings: &mut Findings) -> Vec<Item> {
     match files.text(keys) {
-        Some(text) if ssh_keys::valid(text) > 0 => {}
-        Some(_) => findings.refuse(format!(
-            "setup_opensshd_using_auth_keys: {keys} holds no valid key; each line is 'TYPE BASE64 COMMENT' as in sshd(8), \
-             AUTHORIZED_KEYS"
-        )),
+        Some(text) => judge(keys, text, files.seen_at(), findings),
         None => findings.refuse(format!(
             "setup_opensshd_using_auth_keys: reading {keys}: {}",
             files.why_unreadable(keys).unwrap_or("it is no file")
@@ -36,6 +34,25 @@ pub(crate) fn items(files: &Files, keys: &str, findings: &mut Findings) -> Vec<I
         copied(path, mode)
     }));
     items
+}
+
+/// A fault where no key lets an admin in; of each line that does not, a warning.
+fn judge(keys: &str, text: &str, now: u64, findings: &mut Findings) {
+    let judged = ssh_keys::judge(text, now);
+    for (line, why) in &judged.bad {
+        findings.warn(format!("{keys}, line {line} lets no admin in: {why}"));
+    }
+    if ssh_keys::valid(text) == 0 {
+        findings.refuse(format!(
+            "setup_opensshd_using_auth_keys: {keys} holds no valid key; each line is 'TYPE BASE64 COMMENT' as in sshd(8), \
+             AUTHORIZED_KEYS"
+        ));
+    } else if judged.good == 0 {
+        findings.refuse(format!(
+            "setup_opensshd_using_auth_keys: no key of {keys} lets an admin in (the warnings say why); add one that does, or \
+             name another file"
+        ));
+    }
 }
 
 fn is_host_key(path: &str) -> bool {
@@ -94,6 +111,34 @@ mod tests {
                 vec![]
             )
         );
+    }
+
+    #[test]
+    fn a_file_that_lets_nobody_in_is_a_fault_and_each_such_line_a_warning() {
+        // As cloud-init leaves root's.
+        let closed =
+            format!("no-port-forwarding,command=\"echo 'Log in as \\\"clouduser\\\".';exit 142\" {KEY}");
+        let found = |text: &str| {
+            let mut findings = Findings::default();
+            let files = [("/root/keys", text), ("/etc/ssh/ssh_host_rsa_key", "secret")];
+            items(&Files::of(&files), "/root/keys", &mut findings);
+            findings
+        };
+        let warning = "/root/keys, line 1 lets no admin in: command= lets nobody do anything else";
+        let alone = found(&closed);
+        assert_eq!(alone.warnings, [warning]);
+        assert!(
+            alone.refusals[0].contains("no key of /root/keys lets an admin in"),
+            "{alone:?}"
+        );
+        let none = found("rubbish\n");
+        assert!(
+            none.warnings[0].starts_with("/root/keys, line 1 lets no admin in: no valid key"),
+            "{none:?}"
+        );
+        assert!(none.refusals[0].contains("holds no valid key"), "{none:?}");
+        let both = found(&format!("{closed}{KEY}"));
+        assert_eq!((both.warnings, both.refusals), (vec![warning.to_owned()], vec![]));
     }
 
     #[test]

@@ -385,6 +385,63 @@ fn the_live_system_has_all_that_its_options_ask_for_and_nothing_listens_otherwis
 }
 
 #[test]
+fn what_packages_enabled_goes_before_anything_is_started() {
+    let items: Vec<String> = plan(|_| ()).live_items.iter().map(Item::to_string).collect();
+    let position = |text: &str| items.iter().position(|item| item.starts_with(text)).unwrap();
+    let first = position("started ").min(position("link       /etc/systemd/system/"));
+    assert!(
+        position("cleared ") < first && position("masked     all that packages") < first,
+        "{items:#?}"
+    );
+    assert!(items
+        .iter()
+        .any(|item| item.contains("systemd-ssh-generator to /dev/null")));
+    assert!(items
+        .last()
+        .unwrap()
+        .contains("/etc/systemd/system-preset/00-livemode.preset"));
+}
+
+#[test]
+fn names_addresses_and_ports_are_those_of_the_source() {
+    let plan = plan(|facts| {
+        let file = |text: &str| json!({"mode": 0o644, "text": text});
+        facts["files"]["found"]["/etc/hosts"] = file("192.0.2.77 filer01\n");
+        facts["files"]["found"]["/etc/ssh/sshd_config"] = file("Port 2222\nListenAddress 192.0.2.10\n");
+        facts["nics"] = json!([{"name": "lan0", "address": "52:54:00:00:00:10", "driver": "virtio_net"}]);
+        set(facts, "config.dracut_network", json!("ip=dhcp"));
+        set(
+            facts,
+            "source.arguments.3",
+            json!({"key": "rd.auto", "value": "1"}),
+        );
+    });
+    assert_eq!(
+        plan.findings.warnings,
+        [
+            "sshd of the live system listens on port 2222, as this system's does",
+            "kernel arguments of this system that the live system does not get: rd.auto=1; docs/options.md says which it gets",
+        ]
+    );
+    let pin = "file       0644 root:root /etc/systemd/network/71-livemode-lan0.link (made)";
+    let lines = |items: &[Item]| items.iter().map(Item::to_string).collect::<Vec<_>>();
+    let live = lines(&plan.live_items);
+    for line in [
+        pin,
+        "file       0644 root:root /etc/hosts (the source's /etc/hosts)",
+        "file       0644 root:root /etc/sysctl.d/90-livemode-sshd.conf (made)",
+    ] {
+        assert!(live.iter().any(|item| item == line), "no '{line}' in {live:#?}");
+    }
+    assert!(lines(&plan.early_items).iter().any(|item| item == pin));
+    assert!(plan
+        .requested
+        .files
+        .contains(&"/etc/systemd/network/71-livemode-lan0.link".to_owned()));
+    assert!(!plan.arguments("", 0).contains("rd.auto"));
+}
+
+#[test]
 fn the_records_directory_is_named_where_it_lies_beside_the_image() {
     let line = |change: fn(&mut Value)| plan(change).arguments("ab", 7);
     assert!(line(|_| ()).contains(" livemode.state=/var/lib/leapp/livemode "));

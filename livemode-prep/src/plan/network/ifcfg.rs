@@ -1,10 +1,12 @@
 //! Turns an ifcfg profile into a NetworkManager keyfile, for targets whose NetworkManager no longer reads ifcfg files
 //! (el10). By nm-settings-ifcfg-rh(5) and nm-settings-keyfile(5). What has no counterpart is named, never dropped
 //! silently. Pure.
+use addresses::{ipv4, ipv6};
 use keyfile::Keyfile;
-use routes::{prefix_of, routes, rules};
-use variables::{numbered, Variables};
+use variables::Variables;
 
+mod addresses;
+pub(super) mod aliases;
 mod keyfile;
 mod routes;
 mod variables;
@@ -18,12 +20,61 @@ pub(crate) struct Profile<'a> {
     pub(crate) route6: &'a str,
     pub(crate) rule: &'a str,
     pub(crate) rule6: &'a str,
+    /// The texts of files with more addresses, with their names.
+    pub(crate) aliases: Vec<(&'a str, &'a str)>,
+    /// /etc/sysconfig/network, which speaks for all profiles.
+    pub(crate) global: &'a str,
+}
+
+impl Profile<'_> {
+    /// Whether NetworkManager leaves the profile to initscripts.
+    pub(crate) fn is_unmanaged(&self) -> bool {
+        !Variables::parse(self.ifcfg).is("NM_CONTROLLED", true)
+    }
+
+    /// The interface that it is for.
+    pub(crate) fn device(&self) -> String {
+        Variables::parse(self.ifcfg)
+            .get("DEVICE")
+            .unwrap_or(self.name)
+            .to_owned()
+    }
+
+    /// Whether it is of a team.
+    pub(crate) fn is_team(&self) -> bool {
+        let v = Variables::parse(self.ifcfg);
+        let is_team = |key: &str| v.get(key).is_some_and(|kind| kind.eq_ignore_ascii_case("team"));
+        is_team("DEVICETYPE") || is_team("TYPE") || v.get("TEAM_CONFIG").is_some()
+    }
+}
+
+/// The interface that a file names.
+pub(crate) fn device_of(ifcfg: &str) -> Option<String> {
+    Variables::parse(ifcfg).get("DEVICE").map(str::to_owned)
+}
+
+/// The name and address of a card, where a file has both (initscripts, rename_device).
+pub(crate) fn named_card(ifcfg: &str) -> Option<(String, String)> {
+    let v = Variables::parse(ifcfg);
+    let is_card = v
+        .get("TYPE")
+        .is_none_or(|kind| kind.eq_ignore_ascii_case("ethernet"))
+        && !v.is("VLAN", false);
+    let (name, address) = (v.get("DEVICE")?, v.get("HWADDR")?);
+    (is_card && !name.contains([':', '.'])).then(|| (name.to_owned(), address.to_ascii_lowercase()))
+}
+
+/// The gateway of /etc/sysconfig/network.
+pub(crate) fn global_gateway(global: &str) -> Option<String> {
+    Variables::parse(global).get("GATEWAY").map(str::to_owned)
 }
 
 pub(crate) struct Converted {
     pub(crate) keyfile: String,
     /// What could not be carried over, a sentence each.
     pub(crate) lost: Vec<String>,
+    /// Whether the gateway of /etc/sysconfig/network became its own.
+    pub(crate) takes_global_gateway: bool,
 }
 
 pub(crate) fn to_keyfile(profile: &Profile) -> Converted {
@@ -32,7 +83,7 @@ pub(crate) fn to_keyfile(profile: &Profile) -> Converted {
     let mut lost = Vec::new();
     connection(profile.name, &v, &mut k, &mut lost);
     security(&v, &Variables::parse(profile.keys), &mut k);
-    ipv4(&v, profile, &mut k, &mut lost);
+    let takes_global_gateway = ipv4(&v, profile, &mut k, &mut lost);
     ipv6(&v, profile, &mut k, &mut lost);
     let unused = v
         .unused()
@@ -41,6 +92,7 @@ pub(crate) fn to_keyfile(profile: &Profile) -> Converted {
     Converted {
         keyfile: k.text(),
         lost,
+        takes_global_gateway,
     }
 }
 
@@ -168,128 +220,6 @@ fn security(v: &Variables, keys: &Variables, k: &mut Keyfile) {
     }
 }
 
-fn ipv4(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String>) {
-    let addresses = numbered(v, "IPADDR");
-    let method = match v.get("BOOTPROTO").map(str::to_ascii_lowercase).as_deref() {
-        Some("dhcp" | "bootp") => "auto",
-        Some("shared") => "shared",
-        Some("autoip") => "link-local",
-        _ if addresses.is_empty() => "disabled",
-        _ => "manual",
-    };
-    k.set("ipv4", "method", method);
-    for (number, (suffix, address)) in addresses.iter().enumerate() {
-        let netmask = v
-            .get(&format!("NETMASK{suffix}"))
-            .and_then(prefix_of)
-            .map(|n| n.to_string());
-        let prefix = v.get(&format!("PREFIX{suffix}")).map(str::to_owned).or(netmask);
-        let prefix = prefix.unwrap_or_else(|| {
-            let prefix = prefix_of_class(address);
-            lost.push(format!(
-                "IPADDR{suffix}={address} has neither PREFIX{suffix} nor NETMASK{suffix}; taken as /{prefix}"
-            ));
-            prefix.to_string()
-        });
-        k.set(
-            "ipv4",
-            &format!("address{}", number + 1),
-            format!("{address}/{prefix}"),
-        );
-    }
-    if let Some((_, gateway)) = numbered(v, "GATEWAY").first() {
-        k.set("ipv4", "gateway", gateway);
-    }
-    let (servers4, servers6): (Vec<String>, Vec<String>) = numbered(v, "DNS")
-        .into_iter()
-        .map(|(_, server)| server)
-        .partition(|server| !server.contains(':'));
-    for (section, servers) in [("ipv4", servers4), ("ipv6", servers6)] {
-        if !servers.is_empty() {
-            k.set_list(section, "dns", servers.iter().map(String::as_str));
-        }
-    }
-    if let Some(domains) = v.get("DOMAIN") {
-        k.set_list("ipv4", "dns-search", domains.split_whitespace());
-    }
-    for (key, default, name, value) in [
-        ("DEFROUTE", true, "never-default", false),
-        ("PEERDNS", true, "ignore-auto-dns", false),
-        ("PEERROUTES", true, "ignore-auto-routes", false),
-        ("IPV4_FAILURE_FATAL", false, "may-fail", true),
-    ] {
-        if v.is(key, default) == value {
-            k.set("ipv4", name, if name == "may-fail" { "false" } else { "true" });
-        }
-    }
-    k.set_some("ipv4", "route-metric", v.get("IPV4_ROUTE_METRIC"));
-    k.set_some("ipv4", "dhcp-hostname", v.get("DHCP_HOSTNAME"));
-    k.set_some("ipv4", "dhcp-client-id", v.get("DHCP_CLIENT_ID"));
-    routes("ipv4", profile.route, "0.0.0.0/0", k, lost);
-    rules("ipv4", profile.rule, k);
-}
-
-/// NetworkManager goes by the class of an address without prefix.
-fn prefix_of_class(address: &str) -> u8 {
-    match address
-        .split('.')
-        .next()
-        .and_then(|first| first.parse::<u8>().ok())
-    {
-        Some(0..=127) => 8,
-        Some(128..=191) => 16,
-        _ => 24,
-    }
-}
-
-fn ipv6(v: &Variables, profile: &Profile, k: &mut Keyfile, lost: &mut Vec<String>) {
-    let address = v.get("IPV6ADDR");
-    let secondaries = v.get("IPV6ADDR_SECONDARIES").unwrap_or_default();
-    let (init, disabled) = (v.is("IPV6INIT", false), v.is("IPV6_DISABLED", false));
-    let autoconf = v.is("IPV6_AUTOCONF", true);
-    let dhcp = v.is("DHCPV6C", false);
-    let method = match (disabled, init, address) {
-        (true, ..) => "disabled",
-        (_, false, _) => "ignore",
-        _ if autoconf => "auto",
-        (.., Some(_)) => "manual",
-        _ if dhcp => "dhcp",
-        _ => "link-local",
-    };
-    k.set("ipv6", "method", method);
-    let addresses = address
-        .into_iter()
-        .chain(secondaries.split_whitespace())
-        .enumerate();
-    for (number, address) in addresses {
-        let prefix = if address.contains('/') { "" } else { "/64" };
-        k.set(
-            "ipv6",
-            &format!("address{}", number + 1),
-            format!("{address}{prefix}"),
-        );
-    }
-    let gateway = v
-        .get("IPV6_DEFAULTGW")
-        .map(|gateway| gateway.split('%').next().unwrap_or_default());
-    k.set_some("ipv6", "gateway", gateway);
-    for (key, name) in [
-        ("IPV6_DEFROUTE", "never-default"),
-        ("IPV6_PEERDNS", "ignore-auto-dns"),
-        ("IPV6_PEERROUTES", "ignore-auto-routes"),
-    ] {
-        if !v.is(key, true) {
-            k.set("ipv6", name, "true");
-        }
-    }
-    if v.is("IPV6_FAILURE_FATAL", false) {
-        k.set("ipv6", "may-fail", "false");
-    }
-    k.set_some("ipv6", "route-metric", v.get("IPV6_ROUTE_METRIC"));
-    routes("ipv6", profile.route6, "::/0", k, lost);
-    rules("ipv6", profile.rule6, k);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,7 +228,7 @@ mod tests {
         to_keyfile(&profile(ifcfg))
     }
 
-    fn profile(ifcfg: &str) -> Profile<'_> {
+    pub(super) fn profile(ifcfg: &str) -> Profile<'_> {
         Profile {
             name: "eth0",
             ifcfg,
@@ -307,6 +237,8 @@ mod tests {
             route6: "",
             rule: "",
             rule6: "",
+            aliases: Vec::new(),
+            global: "",
         }
     }
 
@@ -475,7 +407,7 @@ method=ignore
             ("191.1.0.1", 16),
             ("192.168.0.1", 24),
         ] {
-            assert_eq!(prefix_of_class(address), prefix, "{address}");
+            assert_eq!(addresses::prefix_of_class(address), prefix, "{address}");
         }
     }
 
@@ -487,7 +419,7 @@ method=ignore
         );
         assert!(
             converted.keyfile.ends_with(
-                "[ipv4]\nmethod=auto\ngateway=10.0.0.1\ndns=10.0.0.3;\nnever-default=true\nignore-auto-dns=true\n\
+                "[ipv4]\nmethod=auto\ndns=10.0.0.3;\nnever-default=true\nignore-auto-dns=true\n\
                  ignore-auto-routes=true\nmay-fail=false\nroute-metric=7\ndhcp-hostname=me\ndhcp-client-id=id\n\n\
                  [ipv6]\ndns=2001:db8::1;\nmethod=ignore\n"
             ),

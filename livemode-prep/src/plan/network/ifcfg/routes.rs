@@ -83,6 +83,19 @@ pub(super) fn prefix_of(netmask: &str) -> Option<u32> {
     (mask.leading_ones() + mask.trailing_zeros() == 32 || mask == 0).then(|| mask.count_ones())
 }
 
+/// Whether an address lies in the network of `ADDRESS/PREFIX`.
+pub(super) fn is_within(address: &str, network: &str) -> bool {
+    let number = |address: &str| address.parse::<std::net::Ipv4Addr>().ok().map(u32::from);
+    let Some((own, prefix)) = network.split_once('/') else {
+        return false;
+    };
+    let (Some(address), Some(own), Ok(prefix)) = (number(address), number(own), prefix.parse::<u32>()) else {
+        return false;
+    };
+    let mask = u32::MAX.checked_shl(32 - prefix.min(32)).unwrap_or(0);
+    address & mask == own & mask
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +149,22 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(prefix_of(netmask), prefix, "{netmask}");
+        }
+    }
+
+    #[test]
+    fn an_address_lies_in_a_network_or_not() {
+        for (address, network, is) in [
+            ("192.0.2.1", "192.0.2.10/24", true),
+            ("192.0.3.1", "192.0.2.10/24", false),
+            ("192.0.3.1", "192.0.2.10/23", true),
+            ("10.0.0.1", "10.0.0.1/32", true),
+            ("10.0.0.2", "10.0.0.1/32", false),
+            ("8.8.8.8", "10.0.0.1/0", true),
+            ("x", "10.0.0.1/8", false),
+            ("10.0.0.1", "10.0.0.1", false),
+        ] {
+            assert_eq!(is_within(address, network), is, "{address} {network}");
         }
     }
 }

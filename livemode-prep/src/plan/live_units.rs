@@ -1,0 +1,144 @@
+//! Which units run in the live system: those of one list, and nothing that packages have enabled for themselves. Pure.
+use super::items::{Item, UNIT_DIR};
+use super::storage::{Layer, Storage};
+
+/// A preset goes before all others by its name (systemd.preset(5)).
+const PRESET: &str = "/etc/systemd/system-preset/00-livemode.preset";
+const GENERATORS: &str = "/etc/systemd/system-generators";
+/// The targets that start services, listeners and timers; what the others want is systemd's own early work.
+const TARGETS: [&str; 3] = ["multi-user.target", "sockets.target", "timers.target"];
+/// What packages have wanted by those targets, and the live system needs: log-ins, the bus, the journal, udev. One that ends
+/// in `*` stands for all that begin so: newer versions of systemd split such sockets.
+const ALLOWED: [&str; 11] = [
+    "dbus.service",
+    "dbus.socket",
+    "dbus-broker.service",
+    "getty.target",
+    "systemd-ask-password-*",
+    "systemd-initctl.socket",
+    "systemd-journald*",
+    "systemd-logind*",
+    "systemd-udevd*",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-user-sessions.service",
+];
+/// Generators that would start what is not ours: init scripts and rc.local of packages, sshd on a virtual machine's socket
+/// (systemd 256), partitions by their types, which the fstab has anyway.
+const GENERATORS_OFF: [&str; 4] = [
+    "systemd-gpt-auto-generator",
+    "systemd-rc-local-generator",
+    "systemd-ssh-generator",
+    "systemd-sysv-generator",
+];
+
+/// What takes away all that packages have enabled. Stands before everything that starts a unit.
+pub(crate) fn nothing_of_packages() -> Vec<Item> {
+    let mut items = vec![
+        Item::Cleared,
+        Item::Only {
+            targets: &TARGETS,
+            allowed: &ALLOWED,
+        },
+    ];
+    items.extend(GENERATORS_OFF.map(|name| Item::Link {
+        path: format!("{GENERATORS}/{name}"),
+        to: "/dev/null".into(),
+    }));
+    items
+}
+
+/// What a layer of the source's storage needs beside its service, where the container has it: LVM's monitoring, and what
+/// Kerberos and locks of NFS need. rpc-statd and rpcbind are started by mount.nfs(8), for version 3 only.
+pub(crate) fn of_storage(storage: &Storage) -> Vec<Item> {
+    let units = |layer: Layer| -> &'static [(&'static str, &'static str)] {
+        match layer {
+            Layer::Lvm => &[
+                ("dm-event.socket", "sockets.target"),
+                ("lvm2-lvmpolld.socket", "sysinit.target"),
+                ("lvm2-monitor.service", "sysinit.target"),
+            ],
+            Layer::Nfs => &[("nfs-client.target", "remote-fs.target")],
+            _ => &[],
+        }
+    };
+    let units = storage.layers().flat_map(units);
+    units.map(|&(unit, by)| Item::Offered { unit, by }).collect()
+}
+
+/// systemd applies presets where it takes a boot for the first one: then too nothing but `items` starts.
+pub(crate) fn preset(items: &[Item]) -> Item {
+    let mut lines = String::from("# What the live system starts, and nothing else.\n");
+    for item in items {
+        match item {
+            Item::Started { units, .. } => units
+                .iter()
+                .for_each(|unit| lines.push_str(&format!("enable {unit}\n"))),
+            Item::Offered { unit, .. } => lines.push_str(&format!("enable {unit}\n")),
+            Item::Link { path, .. } => {
+                let below = path
+                    .strip_prefix(UNIT_DIR)
+                    .and_then(|path| path.split_once(".wants/"));
+                if let Some((_, unit)) = below {
+                    lines.push_str(&preset_line(unit));
+                }
+            }
+            _ => {}
+        }
+    }
+    lines.push_str("disable *\n");
+    Item::file(PRESET, lines, 0o644)
+}
+
+/// An instance of a template stands behind the template's name.
+fn preset_line(unit: &str) -> String {
+    match unit
+        .split_once('@')
+        .and_then(|(name, rest)| Some((name, rest.rsplit_once('.')?)))
+    {
+        Some((name, (instance, kind))) => format!("enable {name}@.{kind} {instance}\n"),
+        None => format!("enable {unit}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::items::Content;
+
+    #[test]
+    fn the_preset_enables_what_is_started_and_nothing_else() {
+        let link = |path: &str| Item::Link {
+            path: path.into(),
+            to: "x".into(),
+        };
+        let preset = preset(&[
+            Item::started("a.service", "b.target"),
+            Item::Started {
+                units: vec!["sshd.service".into(), "ssh.service".into()],
+                by: "b.target",
+            },
+            Item::Offered {
+                unit: "c.socket",
+                by: "sockets.target",
+            },
+            link("/etc/systemd/system/getty.target.wants/getty@tty2.service"),
+            link("/etc/systemd/system/default.target"),
+            link("/sysroot"),
+            Item::Masked { unit: "d.service" },
+        ]);
+        let Item::File {
+            content: Content::Text(text),
+            path,
+            ..
+        } = preset
+        else {
+            panic!("{preset:?}")
+        };
+        assert_eq!(path, "/etc/systemd/system-preset/00-livemode.preset");
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "# What the live system starts, and nothing else.\nenable a.service\nenable sshd.service\nenable ssh.service\n\
+             enable c.socket\nenable getty@.service tty2\ndisable *\n"
+        );
+    }
+}
