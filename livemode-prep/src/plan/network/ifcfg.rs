@@ -415,7 +415,7 @@ method=ignore
     fn each_setting_of_ipv4_is_carried_over() {
         let converted = converted(
             "BOOTPROTO=dhcp\nDEFROUTE=no\nPEERDNS=no\nPEERROUTES=no\nIPV4_FAILURE_FATAL=yes\nIPV4_ROUTE_METRIC=7\n\
-             DHCP_HOSTNAME=me\nDHCP_CLIENT_ID=id\nGATEWAY0=10.0.0.1\nDNS1=2001:db8::1\nDNS2=10.0.0.3\n",
+             DHCP_HOSTNAME=me\nDHCP_CLIENT_ID=id\nDNS1=2001:db8::1\nDNS2=10.0.0.3\n",
         );
         assert!(
             converted.keyfile.ends_with(
