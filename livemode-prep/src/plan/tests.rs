@@ -471,3 +471,52 @@ fn facts_for_others_show_no_password_of_this_build_or_an_earlier_one() {
         "http://host/i"
     );
 }
+
+#[test]
+fn the_live_system_has_our_own_files_and_the_services_of_its_storage() {
+    let lines = |change: &dyn Fn(&mut Value)| -> Vec<String> {
+        plan(|facts| change(facts))
+            .live_items
+            .iter()
+            .map(Item::to_string)
+            .collect()
+    };
+    let plain = lines(&|_| ());
+    for path in [
+        "/etc/fstab",
+        "/usr/bin/upgrade",
+        "/etc/systemd/system/livemode-upgrade.service",
+        "/etc/systemd/system.conf.d/livemode.conf",
+        "/etc/systemd/journald.conf.d/livemode.conf",
+        "/etc/NetworkManager/conf.d/00-livemode.conf",
+    ] {
+        assert!(
+            plain.iter().any(|item| item.contains(&format!(" {path} "))),
+            "no {path} in {plain:#?}"
+        );
+    }
+    let has = |items: &[String], text: &str| {
+        items
+            .iter()
+            .any(|item| item.starts_with(&format!("started    {text}")))
+    };
+    assert!(
+        !has(&plain, "multipathd") && !has(&plain, "iscsi") && !has(&plain, "NetworkManager-wait-online")
+    );
+    let multipath = lines(&|facts| set(facts, "storage.devices.0.kind", json!("mpath")));
+    assert!(
+        has(&multipath, "multipathd.service by multi-user.target"),
+        "{multipath:#?}"
+    );
+    let share = |network: bool| {
+        lines(&move |facts| {
+            let entry = json!({"fs_spec": "server:/a", "fs_file": "/a", "fs_vfstype": "nfs", "fs_mntops": "nofail",
+                               "fs_freq": "0", "fs_passno": "0"});
+            facts["source"]["fstab"]["Ok"].as_array_mut().unwrap().push(entry);
+            set(facts, "config.setup_network_manager", json!(network));
+        })
+    };
+    let online = "NetworkManager-wait-online.service by network-online.target";
+    assert!(has(&share(true), online), "{:#?}", share(true));
+    assert!(!has(&share(false), online));
+}

@@ -314,3 +314,41 @@ fn an_image_on_iscsi_needs_to_be_found_by_early_boot_whatever_brings_the_network
         );
     }
 }
+
+#[test]
+fn a_disk_on_iscsi_without_a_network_is_told_once() {
+    let remedy = "needs the network in the live system; set setup_network_manager: true";
+    let disk = "UUID=9 /srv xfs nofail 0 0\n";
+    let found = |fstab: &str, image: &str, arguments: &str| {
+        let line = Cmdline::parse(arguments);
+        let setting = Setting {
+            image_source: image,
+            image_uuid: Some("1"),
+            has_network: false,
+            has_netroot: line.last("netroot").is_some(),
+            arguments: &line,
+            knows: &|_| true,
+        };
+        let storage = Storage::model(&fstab::parse(fstab).unwrap(), &sources(ISCSI, ""), &setting);
+        (storage.faults.len(), storage.warnings)
+    };
+    let told = vec![format!("a disk by iSCSI {remedy}")];
+    assert_eq!(found(disk, "/dev/sda1", ""), (0, told.clone()));
+    assert_eq!(found(disk, "/dev/sdb", "netroot=iscsi:x"), (0, told));
+    assert_eq!(
+        found(disk, "/dev/sdb", ""),
+        (1, vec![]),
+        "the image's fault says it"
+    );
+    let with_nfs = format!("{disk}server:/a /a nfs defaults 0 0\n");
+    assert_eq!(
+        found(&with_nfs, "/dev/sda1", ""),
+        (1, vec![]),
+        "the share's fault says it"
+    );
+    let optional = "server:/a /a nfs nofail 0 0\n";
+    assert_eq!(
+        found(optional, "/dev/sda1", ""),
+        (0, vec![format!("/a: server:/a {remedy}")])
+    );
+}
