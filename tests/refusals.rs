@@ -250,7 +250,7 @@ fn root_a_source_that_would_not_come_back_is_refused() {
             "the source system is in FIPS mode",
         ),
         (
-            format!("root=/dev/vda x={}", "y".repeat(2000)),
+            format!("root=/dev/vda console={}", "y".repeat(2000)),
             "the kernel command line would be 2",
         ),
     ] {

@@ -218,15 +218,22 @@ pub(crate) fn left_behind(source: &Cmdline, knows: &dyn Fn(&str) -> bool) -> Opt
     })
 }
 
+/// Of a longer word the beginning tells which it is, in characters.
+const SHOWN: usize = 80;
+
 /// A word that may be a secret is shown by its key.
 fn shown(word: &Word) -> String {
     let key = word.key.to_ascii_lowercase();
     let is_secret = ["password", "passphrase", "token", "secret"]
         .iter()
         .any(|name| key.contains(name));
-    match (is_secret, &word.value) {
-        (true, Some(_)) => format!("{}=...", word.key),
+    let text = match (is_secret, &word.value) {
+        (true, Some(_)) => return format!("{}=...", word.key),
         _ => word.to_string(),
+    };
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }
 
@@ -373,6 +380,13 @@ mod tests {
     fn a_password_is_not_told() {
         let told = judged("inst.vncpassword=hunter2 inst.token").1.unwrap();
         assert!(told.contains("inst.vncpassword=... inst.token;"), "{told}");
+    }
+
+    #[test]
+    fn of_a_long_word_the_beginning_is_told() {
+        let word = format!("x={}", "y".repeat(100));
+        let told = judged(&word).1.unwrap();
+        assert!(told.contains(&format!("x={}...;", "y".repeat(78))), "{told}");
     }
 
     #[test]
