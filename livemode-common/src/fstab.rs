@@ -35,95 +35,176 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The entry of fields that still have the escapes of the file, as leapp hands them over.
+    #[must_use]
+    pub fn decoded(&self) -> Self {
+        let field = |field: &str| lossy(&decode(field.as_bytes()));
+        let (fs_freq, fs_passno) = numbers(format!("{} {}", self.fs_freq, self.fs_passno).as_bytes());
+        Self {
+            fs_spec: field(&self.fs_spec),
+            fs_file: field(&self.fs_file),
+            fs_vfstype: field(&self.fs_vfstype),
+            fs_mntops: field(&self.fs_mntops),
+            fs_freq,
+            fs_passno,
+        }
+    }
+
+    /// Why a line of fstab(5) cannot carry the entry, so that systemd would mount what is meant.
+    pub fn not_carried(&self) -> Option<&'static str> {
+        let fields = [&self.fs_spec, &self.fs_file, &self.fs_vfstype, &self.fs_mntops];
+        if fields
+            .iter()
+            .any(|field| field.contains(char::REPLACEMENT_CHARACTER))
+        {
+            return Some("its line has bytes that are no UTF-8, which systemd does not read");
+        }
+        if fields[..3].iter().any(|field| field.is_empty()) {
+            return Some("a field of its line is empty");
+        }
+        if fields.iter().any(|field| field.contains('\0')) {
+            return Some("a field of its line has a NUL byte");
+        }
+        if self.fs_spec.starts_with('#') {
+            return Some("its line begins with #, which makes it a comment");
+        }
+        (self.to_string().len() > LONGEST).then_some("its line is longer than getmntent(3) reads")
+    }
+}
+
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or_zero = |field: &str| {
-            if field.is_empty() {
-                "0".to_owned()
-            } else {
-                field.to_owned()
-            }
-        };
+        let or = |field: &str, default: &str| escape(if field.is_empty() { default } else { field });
         write!(
             f,
             "{} {} {} {} {} {}",
             escape(&self.fs_spec),
             escape(&self.fs_file),
             escape(&self.fs_vfstype),
-            escape(&self.fs_mntops),
-            escape(&or_zero(&self.fs_freq)),
-            escape(&or_zero(&self.fs_passno))
+            or(&self.fs_mntops, "defaults"),
+            or(&self.fs_freq, "0"),
+            or(&self.fs_passno, "0")
         )
     }
 }
 
-/// What parts fields (getmntent(3)).
-const BLANKS: [char; 2] = [' ', '\t'];
+/// What glibc's getmntent(3) takes of a line, in bytes: its buffer less the newline and the end.
+const LONGEST: usize = 4094;
+/// What it decodes, and nothing else; `\\\\` too is a backslash.
+const ESCAPES: [(&[u8], u8); 5] = [
+    (br"\040", b' '),
+    (br"\011", b'\t'),
+    (br"\012", b'\n'),
+    (br"\134", b'\\'),
+    (br"\\", b'\\'),
+];
 
-/// The entries of an fstab's text.
+/// The entries of an fstab, as glibc's getmntent(3) reads it, which systemd does too. A field that is no UTF-8 has
+/// replacement characters, which [`Entry::not_carried`] finds.
 ///
 /// # Errors
 /// When a line has fewer than three fields; the error names the line.
-pub fn parse(text: &str) -> Result<Vec<Entry>> {
+pub fn parse(text: impl AsRef<[u8]>) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim_matches(BLANKS);
-        if line.is_empty() || line.starts_with('#') {
+    for (number, line) in text.as_ref().split(|&byte| byte == b'\n').enumerate() {
+        let (first, _) = field(line);
+        if first.is_empty() || first[0] == b'#' {
             continue;
         }
-        let fields: Vec<&str> = line.split(BLANKS).filter(|field| !field.is_empty()).collect();
-        if fields.len() < 3 {
+        let (spec, rest) = field(line);
+        let (file, rest) = field(rest);
+        let (kind, rest) = field(rest);
+        let (options, rest) = field(rest);
+        if kind.is_empty() {
+            let line = lossy(line);
             bail!(
-                "line {}: expected device, mount point and type, found '{line}'",
-                number + 1
+                "line {}: expected device, mount point and type, found '{}'",
+                number + 1,
+                line.trim()
             );
         }
-        let field = |i: usize, default: &str| fields.get(i).map_or(default.to_owned(), |f| unescape(f));
+        let (fs_freq, fs_passno) = numbers(rest);
+        let text = |field: &[u8]| lossy(&decode(field));
         entries.push(Entry {
-            fs_spec: field(0, ""),
-            fs_file: field(1, ""),
-            fs_vfstype: field(2, ""),
-            fs_mntops: field(3, "defaults"),
-            fs_freq: field(4, "0"),
-            fs_passno: field(5, "0"),
+            fs_spec: text(spec),
+            fs_file: text(file),
+            fs_vfstype: text(kind),
+            fs_mntops: if options.is_empty() {
+                "defaults".to_owned()
+            } else {
+                text(options)
+            },
+            fs_freq,
+            fs_passno,
         });
     }
     Ok(entries)
 }
 
-/// Turns `\040` and its like, as fstab(5) and proc(5) write blanks, into what they stand for.
-pub fn unescape(field: &str) -> String {
-    let mut parts = field.split('\\');
-    let mut out = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        match part.get(..3).and_then(octal) {
-            Some(byte) => {
-                out.push(byte);
-                out.extend_from_slice(&part.as_bytes()[3..]);
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// The next field of a line, and what follows it.
+fn field(line: &[u8]) -> (&[u8], &[u8]) {
+    let start = line.iter().position(|&b| !is_blank(b)).unwrap_or(line.len());
+    let line = &line[start..];
+    let end = line.iter().position(|&b| is_blank(b)).unwrap_or(line.len());
+    line.split_at(end)
+}
+
+/// The last two fields, which are read with `sscanf(" %d %d ")`: what is no number, such as a comment, ends them.
+fn numbers(rest: &[u8]) -> (String, String) {
+    let (first, rest) = number(rest);
+    let second = first.and_then(|_| number(rest).0);
+    let text = |number: Option<i32>| number.unwrap_or_default().to_string();
+    (text(first), text(second))
+}
+
+fn number(text: &[u8]) -> (Option<i32>, &[u8]) {
+    let text = text.trim_ascii_start();
+    let sign = usize::from(matches!(text.first(), Some(b'-' | b'+')));
+    let digits = text[sign..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (number, rest) = text.split_at(sign + digits);
+    let number = std::str::from_utf8(number)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    (number, rest)
+}
+
+fn decode(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, next)) = rest.split_first() {
+        match ESCAPES.iter().find(|(code, _)| rest.starts_with(code)) {
+            Some((code, byte)) => {
+                out.push(*byte);
+                rest = &rest[code.len()..];
             }
             None => {
-                out.push(b'\\');
-                out.extend_from_slice(part.as_bytes());
+                out.push(first);
+                rest = next;
             }
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
 }
 
-fn octal(digits: &str) -> Option<u8> {
-    // from_str_radix() takes a sign too.
-    let are_digits = digits.bytes().all(|b| matches!(b, b'0'..=b'7'));
-    are_digits.then(|| u8::from_str_radix(digits, 8).ok())?
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Only what every reader decodes: `\043` would stay for getmntent(3), and a `#` within a line is none for it.
 fn escape(field: &str) -> String {
     field
         .replace('\\', r"\134")
         .replace(' ', r"\040")
         .replace('\t', r"\011")
-        .replace('#', r"\043")
         .replace('\n', r"\012")
-        .replace('\r', r"\015")
 }
 
 #[cfg(test)]
@@ -133,7 +214,7 @@ mod tests {
     #[test]
     fn an_entry_survives_the_round_trip() {
         let line = r"UUID=0a3407de-014b-458b-b5c1-848e92a327a3 /mnt/a\040b xfs defaults,nofail 0 2";
-        let entries = parse(&format!("# comment\n\n{line}\n")).unwrap();
+        let entries = parse(format!("# comment\n\n{line}\n")).unwrap();
         assert_eq!(entries[0].fs_file, "/mnt/a b");
         assert_eq!(entries[0].to_string(), line);
     }
@@ -148,8 +229,113 @@ mod tests {
             r"a \040 t",
         ] {
             let once = parse(line).unwrap();
-            assert_eq!(parse(&once[0].to_string()).unwrap(), once, "{line}");
+            assert_eq!(parse(once[0].to_string()).unwrap(), once, "{line}");
         }
+    }
+
+    #[test]
+    fn fields_are_read_as_getmntent_reads_them() {
+        let text = b"# disque de donn\xe9es\n\
+            UUID=\"a\"\t/\txfs\tdefaults\t0 1\t# root disk\n\
+            LABEL=My\\040Data /srv/C# ext4 defaults # comment\n\
+            a\\043b /c\\\\d t\n\
+            /dev/x /donn\xe9es ext4 defaults 0 0\n";
+        let entries = parse(text).unwrap();
+        let lines: Vec<String> = entries.iter().map(Entry::to_string).collect();
+        assert_eq!(
+            lines[..3],
+            [
+                "UUID=\"a\" / xfs defaults 0 1",
+                r"LABEL=My\040Data /srv/C# ext4 defaults 0 0",
+                r"a\134043b /c\134d t defaults 0 0",
+            ]
+        );
+        assert_eq!(entries[2].fs_file, r"/c\d");
+        assert_eq!(
+            entries
+                .iter()
+                .filter(|entry| entry.not_carried().is_some())
+                .count(),
+            1
+        );
+    }
+
+    #[test]
+    fn raw_fields_are_decoded_once() {
+        let raw = Entry {
+            fs_spec: r"LABEL=My\040Data".into(),
+            fs_file: r"/srv/my\040data".into(),
+            fs_vfstype: "ext4".into(),
+            fs_mntops: "defaults".into(),
+            fs_freq: "0".into(),
+            fs_passno: "#".into(),
+        };
+        assert_eq!(
+            raw.decoded(),
+            parse(r"LABEL=My\040Data /srv/my\040data ext4 defaults 0 0").unwrap()[0]
+        );
+    }
+
+    /// glibc's own getmntent, for every line of an fstab: its fields in hexadecimal, one mount a line.
+    const GETMNTENT: &str = "\
+import ctypes, sys
+c = ctypes.CDLL(None)
+class M(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_char_p) for n in 'abcd'] + [('e', ctypes.c_int), ('f', ctypes.c_int)]
+c.setmntent.restype = ctypes.c_void_p
+c.getmntent.argtypes, c.getmntent.restype = [ctypes.c_void_p], ctypes.POINTER(M)
+f = c.setmntent(sys.argv[1].encode(), b'r')
+while True:
+    m = c.getmntent(f)
+    if not m:
+        break
+    m = m.contents
+    print(*[x.hex() for x in (m.a, m.b, m.c, m.d)], m.e, m.f)
+";
+
+    #[test]
+    fn glibc_reads_of_each_line_what_was_meant() {
+        // A linear congruential generator: the same fields at each run.
+        let mut seed = 1u32;
+        let mut next = move |below: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 16) as usize % below
+        };
+        const PIECES: [&str; 18] = [
+            " ", "\t", "\n", "\\", "#", "\"", "'", "\\040", "\\043", "\\\\", "\r", "0", "a", "/", "=", ",",
+            "\u{e9}", "\u{b}",
+        ];
+        let mut field = |least: usize| -> String {
+            let length = least + next(6);
+            (0..length).map(|_| PIECES[next(PIECES.len())]).collect()
+        };
+        let entries: Vec<Entry> = (0..3000)
+            .map(|number| Entry {
+                fs_spec: field(1),
+                fs_file: field(1),
+                fs_vfstype: field(1),
+                fs_mntops: field(1),
+                fs_freq: (number % 3).to_string(),
+                fs_passno: (number % 5).to_string(),
+            })
+            .filter(|entry| entry.not_carried().is_none())
+            .collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
+        std::fs::write(file.path(), &lines).unwrap();
+        let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let meant: Vec<String> = entries
+            .iter()
+            .map(|e| {
+                let fields = [&e.fs_spec, &e.fs_file, &e.fs_vfstype, &e.fs_mntops].map(|field| hex(field));
+                format!("{} {} {}", fields.join(" "), e.fs_freq, e.fs_passno)
+            })
+            .collect();
+        let python = crate::cmd::Cmd::new("python3").args(["-c", GETMNTENT]);
+        let said = python.arg(file.path()).read().unwrap();
+        assert_eq!(said.lines().collect::<Vec<_>>(), meant);
+        // And we read what we write.
+        assert_eq!(parse(&lines).unwrap(), entries);
     }
 
     #[test]
@@ -162,33 +348,5 @@ mod tests {
             parse("\n/dev/sda1 /").unwrap_err().to_string(),
             "line 2: expected device, mount point and type, found '/dev/sda1 /'"
         );
-    }
-
-    #[test]
-    fn options_are_looked_at_as_a_whole() {
-        let entry = &parse("/dev/sda1 / ext4 ,noauto,,x-systemd.automount 0 1").unwrap()[0];
-        assert_eq!(
-            entry.options().collect::<Vec<_>>(),
-            ["noauto", "x-systemd.automount"]
-        );
-        assert!(entry.has("noauto"));
-        assert!(!entry.has("auto") && !entry.has(""));
-    }
-
-    #[test]
-    fn only_a_backslash_with_three_octal_digits_is_an_escape() {
-        for (text, plain) in [
-            (r"a\040b", "a b"),
-            (r"\134040", r"\040"),
-            (r"\04", r"\04"),
-            (r"\089", r"\089"),
-            (r"\777", r"\777"),
-            (r"\+12", r"\+12"),
-            ("a040", "a040"),
-            (r"x\", r"x\"),
-            ("é", "é"),
-        ] {
-            assert_eq!(unescape(text), plain, "{text}");
-        }
     }
 }

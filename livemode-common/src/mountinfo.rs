@@ -3,8 +3,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fstab::unescape;
-
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -40,6 +38,29 @@ fn parse_line(line: &str) -> Option<Mount> {
         source: unescape(right.get(1)?),
         options: options.map(str::to_owned).collect(),
     })
+}
+
+/// The kernel writes blanks, `\` and `#` as three octal digits.
+fn unescape(field: &str) -> String {
+    let bytes = field.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let octal = field
+            .get(i + 1..i + 4)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match (bytes[i], octal) {
+            (b'\\', Some(byte)) => {
+                out.push(byte);
+                i += 4;
+            }
+            (byte, _) => {
+                out.push(byte);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// The mount that holds `path`: the longest mount point above it, the last one where several are stacked.

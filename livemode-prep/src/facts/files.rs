@@ -118,6 +118,7 @@ impl Files {
         let named = named_by_profiles
             .into_iter()
             .chain(key_files)
+            .chain(crypttab.iter().filter_map(Volume::header).map(str::to_owned))
             .chain(credentials.map(str::to_owned));
         for path in named.collect::<Vec<_>>() {
             files.take(&source, &path, false)?;

@@ -99,7 +99,8 @@ impl Source {
         Ok(Self {
             release: release(&source),
             fstab: match leapp.fstab() {
-                Some(fstab) => Ok(fstab.to_vec()),
+                // leapp splits the lines and leaves the fields as they are written.
+                Some(fstab) => Ok(fstab.iter().map(Entry::decoded).collect()),
                 None => read_fstab(root),
             },
             fips: arguments.last("fips").is_some_and(|v| v != "0")
@@ -148,8 +149,8 @@ fn kernel_arguments(root: &SysRoot) -> Result<Cmdline> {
 
 pub(crate) fn read_fstab(root: &SysRoot) -> Result<Vec<Entry>, String> {
     let path = root.at("etc/fstab");
-    let text = fs::read_to_string(&path).map_err(|e| format!("reading {}: {e}", path.display()))?;
-    fstab::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    let text = fs::read(&path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+    fstab::parse(text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn read_line(path: &Path) -> Option<String> {
@@ -178,7 +179,8 @@ impl<'a> MountTable<'a> {
         } else {
             "/proc/self/mountinfo".into()
         };
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text = String::from_utf8_lossy(&text);
         Ok(Self {
             root,
             is_own,

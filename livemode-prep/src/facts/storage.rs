@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use livemode_common::cmd::Cmd;
+use livemode_common::container::ContainerDir;
 use livemode_common::fstab::Entry;
 use livemode_common::mountinfo::Mount;
 use livemode_common::sysroot::SysRoot;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::crypttab::{Key, Volume};
 use self::devices::{lsblk, Devices};
+use super::files::credentials_file;
 use super::tools::ASKING;
 
 const BY_ID: &str = "dev/disk/by-id";
@@ -30,10 +32,13 @@ pub(crate) struct StorageFacts {
     pub(crate) links: BTreeMap<String, String>,
     /// A name that the hardware gives a device, by the kernel's path.
     pub(crate) by_id: BTreeMap<String, String>,
-    /// The key files of the crypttab that are there.
+    /// The files that crypttab and fstab name (keys, headers, credentials) and that are there.
     pub(crate) keys: BTreeSet<String>,
     /// Types of the tokens of LUKS volumes, by UUID.
     pub(crate) tokens: BTreeMap<String, Vec<String>>,
+    /// Paths of the fstab that lead elsewhere, and where: links followed inside the source.
+    #[serde(default)]
+    pub(crate) real: BTreeMap<String, String>,
     /// Whether this is the running system, whose devices must be there.
     pub(crate) is_own: bool,
 }
@@ -46,8 +51,9 @@ impl StorageFacts {
             Some(Ok((status, json, _))) if status.success() => Devices::parse(&json)?,
             _ => Devices::default(),
         };
-        let crypttab = fs::read_to_string(root.at("etc/crypttab")).unwrap_or_default();
-        let crypttab = crypttab::parse(&crypttab);
+        // Bytes that are no UTF-8 may stand in a comment.
+        let crypttab = fs::read(root.at("etc/crypttab")).unwrap_or_default();
+        let crypttab = crypttab::parse(&String::from_utf8_lossy(&crypttab));
         let specs = fstab.iter().map(|entry| &entry.fs_spec);
         let specs = specs.chain(crypttab.iter().map(|volume| &volume.device));
         let node = |path: &str| {
@@ -63,6 +69,9 @@ impl StorageFacts {
             Key::File(file) => Some(file.to_owned()),
             _ => None,
         });
+        let headers = crypttab.iter().filter_map(Volume::header);
+        let credentials = fstab.iter().flat_map(Entry::options).filter_map(credentials_file);
+        let named = keys.chain(headers.chain(credentials).map(str::to_owned));
         Ok(Self {
             mounted: mounts
                 .iter()
@@ -70,7 +79,8 @@ impl StorageFacts {
                 .collect(),
             links,
             by_id: by_id(root),
-            keys: keys.filter(|file| root.at(file).is_file()).collect(),
+            real: real(root, fstab),
+            keys: named.filter(|file| root.at(file).is_file()).collect(),
             tokens: tokens(&devices),
             is_own: root.path() == Path::new("/"),
             crypttab,
@@ -90,6 +100,20 @@ impl StorageFacts {
             (true, Some(node)) => self.devices.at(node).into_iter().collect(),
             _ => found,
         }
+    }
+
+    /// Where a path of the source leads.
+    pub(crate) fn real(&self, path: &str) -> String {
+        self.real.get(path).cloned().unwrap_or_else(|| path.to_owned())
+    }
+
+    /// A name that does not hang on the source's udev rules: the UUID, or what else only this device has.
+    pub(crate) fn lasting_name(&self, index: usize) -> Option<String> {
+        let device = self.devices.get(index);
+        if device.uuid.is_empty() || self.devices.is_ambiguous(index) {
+            return self.only_name(index);
+        }
+        Some(format!("UUID={}", device.uuid))
     }
 
     /// A name that only this device has, and has again after a reboot: the device mapper's, a partition's, or the
@@ -112,6 +136,28 @@ impl StorageFacts {
             .filter_map(|volume| Some((device(volume)?, volume)))
             .collect()
     }
+}
+
+/// Mount points, sources and paths in options that are, or lie below, symbolic links.
+fn real(root: &SysRoot, fstab: &[Entry]) -> BTreeMap<String, String> {
+    let source = ContainerDir::new(root.path());
+    let values = fstab
+        .iter()
+        .flat_map(Entry::options)
+        .filter_map(|option| option.split_once('='));
+    let paths = fstab
+        .iter()
+        .flat_map(|entry| [entry.fs_file.as_str(), entry.fs_spec.as_str()])
+        .chain(values.map(|(_, value)| value))
+        .filter(|path| path.starts_with('/') && !path.starts_with("//") && !path.starts_with("/dev/"));
+    let leads = |path: &str| {
+        let at = source.resolve(path).ok()?;
+        Some(root.inside(&at).display().to_string())
+    };
+    paths
+        .filter_map(|path| Some((path.to_owned(), leads(path)?)))
+        .filter(|(path, to)| path != to)
+        .collect()
 }
 
 fn by_id(root: &SysRoot) -> BTreeMap<String, String> {

@@ -1,6 +1,6 @@
 //! What is in the target-system container: its kernels, its tools, its packages, its size. Files are read from outside, links
 //! followed inside; its programs are asked in a throw-away overlay in RAM.
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,9 @@ pub(crate) struct Kernel {
     pub(crate) modules: BTreeSet<String>,
     /// Its modules that are built in, named likewise.
     pub(crate) builtin: BTreeSet<String>,
+    /// Types of file systems and the modules for them, as the modules say themselves (`alias fs-iso9660 isofs`).
+    #[serde(default)]
+    pub(crate) file_systems: BTreeMap<String, String>,
 }
 
 /// The `CONFIG_…` of a kernel that rules ask for, built in or a module; nothing when the container does not have the file.
@@ -169,13 +172,7 @@ impl Userspace {
 impl Kernel {
     /// Whether it can mount a type of file system; one that does not tell what it has is taken to know all.
     pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
-        let module = match fstype {
-            "ext2" | "ext3" => "ext4",
-            "msdos" => "vfat",
-            "nfs4" => "nfs",
-            "smb3" => "cifs",
-            other => other,
-        };
+        let module = self.file_systems.get(fstype).map_or(fstype, String::as_str);
         let name = plain(module);
         (self.modules.is_empty() && self.builtin.is_empty())
             || self.modules.contains(&name)
@@ -289,8 +286,30 @@ fn kernel(container: &ContainerDir, version: String, image: &str) -> Result<Kern
         module_bytes: bytes_below(&dir, container.path(), &mut HashSet::new())?,
         modules: names("modules.dep"),
         builtin: names("modules.builtin"),
+        file_systems: file_systems(container, &version),
         version,
     })
+}
+
+/// From depmod(8)'s list, and of what is built in from its modinfo (`MODULE.alias=fs-TYPE`, parted by NUL).
+fn file_systems(container: &ContainerDir, version: &str) -> BTreeMap<String, String> {
+    let read = |list: &str| {
+        container
+            .read(format!("/lib/modules/{version}/{list}"))
+            .unwrap_or_default()
+    };
+    let (aliases, builtin) = (read("modules.alias"), read("modules.builtin.modinfo"));
+    let files = aliases
+        .lines()
+        .filter_map(|line| line.strip_prefix("alias fs-")?.split_once(' '));
+    let inside = builtin.split('\0').filter_map(|field| {
+        let (module, fstype) = field.split_once(".alias=fs-")?;
+        Some((fstype, module))
+    });
+    files
+        .chain(inside)
+        .map(|(fstype, module)| (fstype.to_owned(), plain(module.trim())))
+        .collect()
 }
 
 /// The name under which modprobe(8) knows a module, from its path.
@@ -369,6 +388,16 @@ mod tests {
         let kernel = Kernel {
             modules: ["ext4", "vfat", "nfs", "btrfs"].map(str::to_owned).into(),
             builtin: ["xfs"].map(str::to_owned).into(),
+            file_systems: [
+                ("ext3", "ext4"),
+                ("ext2", "ext4"),
+                ("msdos", "vfat"),
+                ("nfs4", "nfs"),
+                ("smb3", "cifs"),
+                ("xfs", "xfs"),
+            ]
+            .map(|(fstype, module)| (fstype.to_owned(), module.to_owned()))
+            .into(),
             ..Kernel::default()
         };
         for (fstype, known) in [

@@ -7,17 +7,6 @@ use crate::plan::storage::{is_file, LiveMount};
 /// What the services of the live system wait for; `nofail` alone would let them start before the mounts.
 const USERS: [&str; 2] = ["livemode-journal.service", "livemode-upgrade.service"];
 
-/// Options that are of the source's own boot: what fails there is no matter here, and nothing is mounted late.
-const OF_ITS_BOOT: [&str; 5] = [
-    "nofail",
-    "noauto",
-    "x-initrd.mount",
-    "x-systemd.automount",
-    "comment=systemd.automount",
-];
-/// Options whose values are paths of the source.
-const PATHS: [&str; 2] = ["x-systemd.requires-mounts-for", "x-systemd.wants-mounts-for"];
-
 /// The entries, in the source's order. Each is `nofail`: a missing disk must not end at an emergency prompt;
 /// `livemode-run` checks that what the source requires is there. `image_names` are the names
 /// of the file system that the image lies on: it is mounted already, so fsck(8) must not check it.
@@ -35,11 +24,7 @@ fn live_entry(mount: &LiveMount, image_names: &[String]) -> Entry {
     } else {
         mount.spec.clone()
     };
-    let mut options: Vec<String> = entry
-        .options()
-        .filter(|option| !OF_ITS_BOOT.contains(option))
-        .map(rerooted)
-        .collect();
+    let mut options: Vec<String> = entry.options().map(str::to_owned).collect();
     options.push("nofail".into());
     if entry.fs_vfstype == "swap" {
         return Entry {
@@ -66,19 +51,11 @@ fn live_entry(mount: &LiveMount, image_names: &[String]) -> Entry {
     }
 }
 
-fn below(path: &str) -> String {
+/// Where a path of the source lies in the live system.
+pub(crate) fn below(path: &str) -> String {
     match path {
         "/" => SOURCE_MOUNT.to_owned(),
         path => format!("{SOURCE_MOUNT}{path}"),
-    }
-}
-
-fn rerooted(option: &str) -> String {
-    match option.split_once('=') {
-        Some((key, path)) if PATHS.contains(&key) && path.starts_with('/') => {
-            format!("{key}={}", below(path))
-        }
-        _ => option.to_owned(),
     }
 }
 
@@ -118,8 +95,14 @@ UUID=ff /efi vfat noauto,x-systemd.automount 0 2
             has_netroot: false,
             arguments: &Cmdline::default(),
             knows: &|_| true,
+            mounts: &[],
+            places: &[],
         };
-        let storage = Storage::model(&fstab, &StorageFacts::default(), &setting);
+        let sources = StorageFacts {
+            keys: ["/etc/share.secret".to_owned()].into(),
+            ..StorageFacts::default()
+        };
+        let storage = Storage::model(&fstab, &sources, &setting);
         let lines: Vec<String> = live(&storage.mounts, &["UUID=aa".into()])
             .iter()
             .map(Entry::to_string)

@@ -134,7 +134,11 @@ pub(crate) fn storage(facts: &Facts, knows: &dyn Fn(&str) -> bool) -> Storage {
         || !config.dracut_network.trim().is_empty()
         || source.arguments.last("ip").is_some();
     let network = Cmdline::parse(&config.dracut_network);
+    let root = SysRoot::new(&facts.root);
+    let places = [&source.boot, &source.image_dir, &source.state_dir].map(|place| root.inside(&place.path));
     let setting = Setting {
+        mounts: &source.mounts,
+        places: &places,
         has_netroot: [&source.arguments, &network]
             .iter()
             .any(|line| line.last("netroot").is_some()),

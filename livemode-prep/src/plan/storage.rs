@@ -1,46 +1,24 @@
 //! What the source system's mounts stand on, and what follows from it: what the initramfs must bring up for the image, what
 //! the live system must bring up for the source, what cannot work. Pure.
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use livemode_common::cmdline::Cmdline;
 use livemode_common::fstab::Entry;
+use livemode_common::mountinfo::Mount;
 
 pub(crate) mod files;
+mod mounted;
 mod needs;
+mod options;
+mod types;
+mod volumes;
 
 use crate::facts::storage::crypttab::{Key, Volume};
+use crate::facts::storage::devices;
 use crate::facts::storage::StorageFacts;
 pub(crate) use needs::{Layer, Needs};
-
-/// Kernel interfaces and RAM: the upgrade's container brings its own.
-const VIRTUAL: [&str; 26] = [
-    "proc",
-    "sysfs",
-    "tmpfs",
-    "devtmpfs",
-    "devpts",
-    "cgroup",
-    "cgroup2",
-    "mqueue",
-    "hugetlbfs",
-    "debugfs",
-    "tracefs",
-    "securityfs",
-    "configfs",
-    "efivarfs",
-    "pstore",
-    "bpf",
-    "ramfs",
-    "overlay",
-    "autofs",
-    "binfmt_misc",
-    "fusectl",
-    "nfsd",
-    "rpc_pipefs",
-    "selinuxfs",
-    "usbfs",
-    "cpuset",
-];
+use volumes::opened;
 
 /// What the live system makes of one entry of the source's fstab.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +62,19 @@ pub(crate) struct Setting<'a> {
     pub(crate) arguments: &'a Cmdline,
     /// Whether the target's kernel can mount a type of file system.
     pub(crate) knows: &'a dyn Fn(&str) -> bool,
+    /// What is mounted now.
+    pub(crate) mounts: &'a [Mount],
+    /// Where we keep something ourselves, as the source sees it.
+    pub(crate) places: &'a [PathBuf],
 }
 
 impl Storage {
     pub(crate) fn model(fstab: &[Entry], sources: &StorageFacts, setting: &Setting) -> Self {
         let mut storage = Self::default();
         for entry in fstab {
-            storage.mount(entry, sources, setting);
+            storage.mount(entry, fstab, sources, setting);
         }
+        storage.as_it_is_now(fstab, sources, setting);
         storage.find_image(sources, setting);
         storage.early(sources, setting);
         storage.tree = storage.draw(sources);
@@ -121,58 +104,145 @@ impl Storage {
         &self.tree
     }
 
-    fn mount(&mut self, entry: &Entry, sources: &StorageFacts, setting: &Setting) {
+    fn mount(&mut self, entry: &Entry, fstab: &[Entry], sources: &StorageFacts, setting: &Setting) {
         let is_swap = entry.fs_vfstype == "swap";
         let is_automatic = entry.has("x-systemd.automount") || entry.has("comment=systemd.automount");
         let is_ours = is_swap || entry.fs_file.starts_with('/');
-        if VIRTUAL.contains(&entry.fs_vfstype.as_str()) || !is_ours || (entry.has("noauto") && !is_automatic)
-        {
+        if types::is_virtual(&entry.fs_vfstype) || !is_ours || (entry.has("noauto") && !is_automatic) {
             return;
         }
         let is_required = !is_swap && !entry.has("nofail");
+        let mut entry = entry.clone();
+        if !is_swap {
+            entry.fs_file = sources.real(&entry.fs_file);
+        }
+        if is_file(&entry.fs_spec) {
+            entry.fs_spec = sources.real(&entry.fs_spec);
+        }
+        if is_bind(&entry) && mounted::is_gone_after_a_reboot(&entry.fs_spec, fstab, setting.mounts) {
+            return;
+        }
+        let name = if is_swap { &entry.fs_spec } else { &entry.fs_file }.clone();
+        if !is_swap && mounted::is_of_the_kernel(&entry.fs_file) {
+            self.warnings
+                .push(format!("{name}: it lies in RAM; the live system goes without it"));
+            return;
+        }
+        match self.live_mount(&entry, is_required, sources, setting) {
+            Ok(mount) => {
+                if let Some(device) = mount.device {
+                    self.source.add(&sources.devices, device);
+                }
+                self.mounts.push(mount);
+            }
+            Err(why) if is_required => self.faults.push(format!("{name}: {why}")),
+            Err(why) => self
+                .warnings
+                .push(format!("{name}: {why}; the live system goes without it")),
+        }
+    }
+
+    fn live_mount(
+        &mut self,
+        entry: &Entry,
+        is_required: bool,
+        sources: &StorageFacts,
+        setting: &Setting,
+    ) -> Result<LiveMount, String> {
+        if let Some(why) = entry.not_carried() {
+            return Err(format!("{why}; mend its line in /etc/fstab"));
+        }
         let mut mount = LiveMount {
             spec: entry.fs_spec.clone(),
             is_required,
             device: None,
             entry: entry.clone(),
         };
-        let name = if is_swap { &entry.fs_spec } else { &entry.fs_file };
-        let mut obstacle = self.file_system(entry, setting);
-        if obstacle.is_none() && !is_file(&entry.fs_spec) && !is_remote(entry) {
-            obstacle = match self.find(&mut mount, sources) {
-                Ok(()) => mount
-                    .device
-                    .and_then(|device| self.open_volumes(device, sources, setting).err()),
-                Err(obstacle) => Some(obstacle),
-            };
-        }
-        match obstacle {
-            None => {
-                if let Some(device) = mount.device {
-                    self.source.add(&sources.devices, device);
+        self.file_system(entry, setting)?;
+        if !is_file(&entry.fs_spec) && !is_remote(entry) {
+            self.find(&mut mount, sources)?;
+            if let Some(device) = mount.device {
+                needs::understood(&sources.devices, device)?;
+                if entry.fs_vfstype == "auto" {
+                    let fstype = &sources.devices.get(device).fstype;
+                    self.file_system(
+                        &Entry {
+                            fs_vfstype: fstype.clone(),
+                            ..entry.clone()
+                        },
+                        setting,
+                    )?;
                 }
-                self.mounts.push(mount);
+                self.open_volumes(device, sources, setting)?;
             }
-            Some(why) if is_required => self.faults.push(format!("{name}: {why}")),
-            Some(why) => self
-                .warnings
-                .push(format!("{name}: {why}; the live system goes without it")),
+        }
+        mount.entry.fs_mntops = self.options(entry, sources)?;
+        let live = super::fstab::live(std::slice::from_ref(&mount), &[]);
+        match live.iter().find_map(Entry::not_carried) {
+            Some(why) => Err(format!("{why}; mend its line in /etc/fstab")),
+            None => Ok(mount),
         }
     }
 
-    fn file_system(&mut self, entry: &Entry, setting: &Setting) -> Option<String> {
-        let fstype = entry.fs_vfstype.as_str();
-        if matches!(fstype, "swap" | "auto" | "none" | "bind") || entry.has("bind") || entry.has("rbind") {
-            return None;
+    /// The options that come along, by the table of [`options::MOUNT`].
+    fn options(&mut self, entry: &Entry, sources: &StorageFacts) -> Result<String, String> {
+        let name = &entry.fs_file;
+        let mut kept: Vec<String> = Vec::new();
+        for option in entry.options() {
+            let value = options::value(option);
+            let (rule, reason) =
+                options::rule(options::MOUNT, option).unwrap_or((options::Rule::Drop, "it has no rule"));
+            let key = options::name(option);
+            match rule {
+                options::Rule::Carry => kept.push(option.to_owned()),
+                options::Rule::Leave => {}
+                options::Rule::Bound if options::is_short(value) => kept.push(option.to_owned()),
+                options::Rule::Reroot if value.starts_with('/') => {
+                    kept.push(format!("{key}={}", super::fstab::below(&sources.real(value))));
+                }
+                options::Rule::Unit if key == "x-systemd.requires" && is_file(value) => kept.push(format!(
+                    "x-systemd.requires-mounts-for={}",
+                    super::fstab::below(&sources.real(value))
+                )),
+                options::Rule::Bound | options::Rule::Reroot | options::Rule::Unit | options::Rule::Drop => {
+                    self.warnings.push(format!(
+                        "{name}: the live system goes without its option {option} ({reason})"
+                    ))
+                }
+                options::Rule::File if sources.keys.contains(value) => kept.push(option.to_owned()),
+                options::Rule::File => {
+                    return Err(format!("its option {option} names a file that is not there"));
+                }
+                options::Rule::Refuse => {
+                    return Err(format!(
+                        "the live system cannot do its option {key} ({reason}); unmount it and take its line out of \
+                         /etc/fstab, or add nofail"
+                    ));
+                }
+            }
         }
-        if fstype == "fuse" || fstype.starts_with("fuse.") || fstype == "fuseblk" {
-            return Some(format!(
+        Ok(kept.join(","))
+    }
+
+    fn file_system(&mut self, entry: &Entry, setting: &Setting) -> Result<(), String> {
+        let fstype = entry.fs_vfstype.as_str();
+        if matches!(fstype, "swap" | "auto" | "none" | "bind") || is_bind(entry) {
+            return Ok(());
+        }
+        if types::needs_a_program(fstype) {
+            return Err(format!(
                 "{fstype} needs a program that the live system does not have; add nofail to its line in /etc/fstab"
             ));
         }
         if !(setting.knows)(fstype) {
-            return Some(format!(
+            return Err(format!(
                 "the target's kernel has no {fstype}; unmount it and take its line out of /etc/fstab, or add nofail"
+            ));
+        }
+        if !types::is_known(fstype) {
+            return Err(format!(
+                "nothing is known of {fstype} in the live system; unmount it and take its line out of /etc/fstab, or add \
+                 nofail"
             ));
         }
         match fstype {
@@ -180,12 +250,12 @@ impl Storage {
             "cifs" | "smb3" => self.source.layers.insert(Layer::Cifs),
             _ => false,
         };
-        None
+        Ok(())
     }
 
     /// The device of a mount. Of several that answer to one name it is the one that is mounted now.
     fn find(&mut self, mount: &mut LiveMount, sources: &StorageFacts) -> Result<(), String> {
-        let spec = &mount.entry.fs_spec;
+        let spec = &mount.entry.fs_spec.clone();
         let found = sources.named(spec);
         let device = match found.as_slice() {
             [] if sources.is_known() => {
@@ -198,11 +268,18 @@ impl Storage {
                 }
                 return Ok(());
             }
-            [] => return Ok(()),
-            [device] => *device,
+            [] => {
+                mount.spec = devices::plain(spec);
+                return Ok(());
+            }
+            [device] => {
+                mount.device = Some(*device);
+                return self.rename(mount, sources);
+            }
             // Members of one file system.
             [first, ..] if sources.devices.get(*first).is_btrfs() => {
                 mount.device = Some(*first);
+                self.rename(mount, sources)?;
                 return Ok(());
             }
             several => {
@@ -234,6 +311,28 @@ impl Storage {
             ));
         }
         mount.device = Some(device);
+        Ok(())
+    }
+
+    /// By what the live system's udev finds the device too.
+    fn rename(&mut self, mount: &mut LiveMount, sources: &StorageFacts) -> Result<(), String> {
+        let Some(device) = mount.device else { return Ok(()) };
+        let spec = &mount.entry.fs_spec;
+        if let Some(tag) = sources.devices.tag(spec, device) {
+            mount.spec = tag;
+        } else if !devices::is_udevs(spec) && !sources.devices.is_kernel_name(spec, device) {
+            mount.spec = sources.lasting_name(device).ok_or_else(|| {
+                format!(
+                    "{spec} is a name that only the source system's udev rules give, and {} has no UUID; name it by another \
+                     in /etc/fstab",
+                    sources.devices.get(device).path
+                )
+            })?;
+            self.warnings.push(format!(
+                "{}: {spec} is a name of the source system's udev rules; taking {}",
+                mount.entry.fs_file, mount.spec
+            ));
+        }
         Ok(())
     }
 
@@ -287,11 +386,14 @@ impl Storage {
             .arguments
             .0
             .iter()
-            .filter(|word| word.key == "rd.luks.uuid")
+            .filter(|word| word.key == "rd.luks.uuid" || word.key == "rd.luks.name")
             .filter_map(|word| {
+                let value = word.value.as_deref()?;
                 Some(
-                    word.value
-                        .as_deref()?
+                    value
+                        .split('=')
+                        .next()
+                        .unwrap_or(value)
                         .trim_start_matches("luks-")
                         .to_ascii_lowercase(),
                 )
@@ -407,48 +509,6 @@ fn draw_below(sources: &StorageFacts, index: usize, depth: usize, lines: &mut Ve
     }
 }
 
-/// The crypttab's line for an open volume, unless it opens by itself; or why nothing opens it without a keyboard.
-fn opened(
-    index: usize,
-    sources: &StorageFacts,
-    setting: &Setting,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Volume>, String> {
-    let path = &sources.devices.get(index).path;
-    let below = sources.devices.get(index).parents.first();
-    let uuid = below.map_or("", |&lower| sources.devices.get(lower).uuid.as_str());
-    let name = path.trim_start_matches("/dev/mapper/");
-    let by_name = |volume: &&Volume| volume.name == name || sources.named(&volume.device).first() == below;
-    let volume = sources.crypttab.iter().find(by_name);
-    match volume.map(Volume::key) {
-        Some(Key::File(file)) if sources.keys.contains(file) => Ok(volume.cloned()),
-        Some(Key::File(file)) => Err(format!(
-            "{path} is opened by {file} (/etc/crypttab), which is not there"
-        )),
-        Some(Key::Elsewhere) => Ok(volume.cloned()),
-        Some(Key::Random) => Err(format!("{path} gets a new key at each boot")),
-        Some(Key::Passphrase) | None => {
-            let tokens = sources.tokens.get(uuid).map(Vec::as_slice).unwrap_or_default();
-            let has = |kind: &str| tokens.iter().any(|token| token == kind);
-            if has("clevis") || (has("systemd-tpm2") && volume.is_some_and(|v| v.has("tpm2-device"))) {
-                warnings.push(format!(
-                    "{path} is opened by its token ({}), which was not tested here",
-                    tokens.join(", ")
-                ));
-                return Ok(volume.cloned());
-            }
-            if setting.arguments.last("rd.luks.key").is_some() {
-                return Ok(volume.cloned());
-            }
-            Err(format!(
-                "{path} (LUKS {uuid}) is opened by a passphrase only, for which the live system would wait at a keyboard; add \
-                 a key file to /etc/crypttab (cryptsetup luksAddKey), or bind it to the TPM (systemd-cryptenroll) or to \
-                 clevis"
-            ))
-        }
-    }
-}
-
 /// A swap file, a file system in a file, a directory that is bound elsewhere.
 pub(crate) fn is_file(spec: &str) -> bool {
     // //SERVER/SHARE is none (mount.cifs(8)).
@@ -456,8 +516,11 @@ pub(crate) fn is_file(spec: &str) -> bool {
 }
 
 fn is_remote(entry: &Entry) -> bool {
-    const REMOTE: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"];
-    REMOTE.contains(&entry.fs_vfstype.as_str())
+    types::is_remote(&entry.fs_vfstype)
+}
+
+fn is_bind(entry: &Entry) -> bool {
+    entry.has("bind") || entry.has("rbind") || entry.fs_vfstype == "bind"
 }
 
 #[cfg(test)]

@@ -33,6 +33,16 @@ impl Volume {
             .any(|o| o == option || o.split_once('=').is_some_and(|(key, _)| key == option))
     }
 
+    /// The file that holds its LUKS header, where the device does not.
+    pub(crate) fn header(&self) -> Option<&str> {
+        let path = self
+            .options
+            .split(',')
+            .find_map(|option| option.strip_prefix("header="))?;
+        let is_a_file = path.starts_with('/') && !path.starts_with("/dev/") && !path.contains(':');
+        is_a_file.then_some(path)
+    }
+
     pub(crate) fn key(&self) -> Key<'_> {
         match self.key.as_str() {
             "" | "-" | "none" => Key::Passphrase,

@@ -116,7 +116,7 @@ impl Devices {
     /// lies below is a member of it. More than one is ambiguous.
     pub(crate) fn named(&self, spec: &str) -> Vec<usize> {
         let (key, value) = spec.split_once('=').unwrap_or(("", spec));
-        let value = value.trim_matches('"');
+        let value = unquoted(value);
         let field: fn(&BlockDevice) -> &str = match key {
             "UUID" => |device| &device.uuid,
             "LABEL" => |device| &device.label,
@@ -141,6 +141,25 @@ impl Devices {
             .copied()
             .filter(|&index| is_part || !is_below(index))
             .collect()
+    }
+
+    /// A `KEY=VALUE` of fstab(5) as udev writes it for its links: without quotes, in the device's own letters.
+    pub(crate) fn tag(&self, spec: &str, index: usize) -> Option<String> {
+        let device = &self.0[index];
+        let (key, _) = spec.split_once('=')?;
+        let value = match key {
+            "UUID" => &device.uuid,
+            "LABEL" => &device.label,
+            "PARTUUID" => &device.partition_uuid,
+            "PARTLABEL" => &device.partition_label,
+            _ => return None,
+        };
+        Some(format!("{key}={value}"))
+    }
+
+    /// Whether a path is the name that the kernel gives the device, or the device mapper's.
+    pub(crate) fn is_kernel_name(&self, path: &str, index: usize) -> bool {
+        self.at(path) == Some(index)
     }
 
     /// Whether another device than this shows the same UUID and is no layer of it.
@@ -191,6 +210,27 @@ impl BlockDevice {
     fn is_member(&self) -> bool {
         self.fstype.ends_with("_member")
     }
+}
+
+/// Whether the live system's own udev rules give a name, whatever the source's rules say.
+pub(crate) fn is_udevs(path: &str) -> bool {
+    const DIRS: [&str; 3] = ["/dev/disk/by-", "/dev/mapper/", "/dev/md/"];
+    DIRS.iter().any(|dir| path.starts_with(dir))
+}
+
+/// The name of a device that is not there, without quotes; udev writes PARTUUID in small letters.
+pub(crate) fn plain(spec: &str) -> String {
+    match spec.split_once('=') {
+        Some(("PARTUUID", value)) => format!("PARTUUID={}", unquoted(value).to_ascii_lowercase()),
+        Some((key @ ("UUID" | "LABEL" | "PARTLABEL"), value)) => format!("{key}={}", unquoted(value)),
+        _ => spec.to_owned(),
+    }
+}
+
+/// util-linux and systemd take a pair of quotes of either kind off the value.
+fn unquoted(value: &str) -> &str {
+    let off = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+    off('"').or_else(|| off('\'')).unwrap_or(value)
 }
 
 /// `/dev/mapper/VG-LV` for `/dev/VG/LV`; a hyphen within a name is doubled there (dm(7), lvm(8)).

@@ -20,6 +20,7 @@ pub(crate) fn live(files: &Files, storage: &Storage) -> Vec<Item> {
     }
     for volume in storage.live_volumes.iter().chain(&storage.early_volumes) {
         add(&mut items, key_file(files, volume));
+        add(&mut items, header(files, volume));
     }
     let options = storage.mounts.iter().flat_map(|mount| mount.entry.options());
     for path in options.filter_map(credentials_file) {
@@ -43,6 +44,7 @@ pub(crate) fn early(files: &Files, storage: &Storage) -> Vec<Item> {
     }
     for volume in &storage.early_volumes {
         add(&mut items, key_file(files, volume));
+        add(&mut items, header(files, volume));
     }
     if !storage.early_volumes.is_empty() {
         items.push(crypttab(&storage.early_volumes));
@@ -85,6 +87,11 @@ fn key_file(files: &Files, volume: &Volume) -> Option<Item> {
         Key::File(file) => files.get(file).map(|_| copied(file, SECRET)),
         _ => None,
     }
+}
+
+fn header(files: &Files, volume: &Volume) -> Option<Item> {
+    let path = volume.header()?;
+    files.get(path).map(|_| copied(path, SECRET))
 }
 
 fn crypttab(volumes: &[Volume]) -> Item {

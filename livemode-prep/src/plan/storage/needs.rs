@@ -111,6 +111,63 @@ impl Layer {
     }
 }
 
+/// lsblk's TYPE of devices that hold data themselves or that a rule brings up; RAID levels begin with `raid`.
+const KINDS: [&str; 9] = [
+    "disk", "part", "rom", "loop", "lvm", "crypt", "mpath", "md", "linear",
+];
+/// What may lie on a device below another: a member of a layer that has a rule. mdadm(8) brings up the two of firmware.
+const MEMBERS: [&str; 7] = [
+    "",
+    "LVM2_member",
+    "crypto_LUKS",
+    "linux_raid_member",
+    "isw_raid_member",
+    "ddf_raid_member",
+    "mpath_member",
+];
+/// How LVM names what its volumes are made of, where the live system cannot bring the volume up: VDO's and
+/// dm-writecache's, dm-integrity's. Thin pools, caches, mirrors and RAID need what `Layer::Lvm` has.
+const NOT_OF_LVM: [(&str, &str); 5] = [
+    ("_vdata", "VDO"),
+    ("-vpool", "VDO"),
+    ("_wcorig", "writecache"),
+    ("_imeta", "integrity"),
+    ("_iorig", "integrity"),
+];
+
+/// Whether every layer below a device has a rule.
+///
+/// # Errors
+/// The sentence that names the one that has not.
+pub(crate) fn understood(devices: &Devices, index: usize) -> Result<(), String> {
+    let top = devices.get(index);
+    let why = |path: &str, what: &str| {
+        Err(format!(
+            "it lies on {path} ({what}), which the live system cannot bring up; unmount it and take its line out of \
+             /etc/fstab, or add nofail"
+        ))
+    };
+    for below in devices.below(index) {
+        let device = devices.get(below);
+        let kind = device.kind.as_str();
+        if !KINDS.contains(&kind) && !kind.starts_with("raid") {
+            return why(&device.path, kind);
+        }
+        let lvm = NOT_OF_LVM
+            .iter()
+            .find(|(end, _)| kind == "lvm" && device.path.ends_with(end));
+        if let Some((_, what)) = lvm {
+            return why(&device.path, &format!("LVM {what}"));
+        }
+        // Layers without a superblock of their own show that of the device above.
+        let fstype = device.fstype.as_str();
+        if below != index && !MEMBERS.contains(&fstype) && fstype != top.fstype {
+            return why(&device.path, fstype);
+        }
+    }
+    Ok(())
+}
+
 /// What one or more devices stand on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Needs {

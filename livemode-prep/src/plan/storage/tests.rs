@@ -25,6 +25,8 @@ fn model(fstab: &str, sources: &StorageFacts, image: (&str, &str), arguments: &s
         has_netroot: Cmdline::parse(arguments).last("netroot").is_some(),
         arguments: &Cmdline::parse(arguments),
         knows: &|fstype| fstype != "reiserfs",
+        mounts: &[],
+        places: &[],
     };
     Storage::model(&fstab::parse(fstab).unwrap(), sources, &setting)
 }
@@ -300,6 +302,8 @@ fn an_image_on_iscsi_needs_to_be_found_by_early_boot_whatever_brings_the_network
             has_netroot: line.last("netroot").is_some(),
             arguments: &line,
             knows: &|_| true,
+            mounts: &[],
+            places: &[],
         };
         Storage::model(&[], &sources, &setting).faults
     };
@@ -328,6 +332,8 @@ fn a_disk_on_iscsi_without_a_network_is_told_once() {
             has_netroot: line.last("netroot").is_some(),
             arguments: &line,
             knows: &|_| true,
+            mounts: &[],
+            places: &[],
         };
         let storage = Storage::model(&fstab::parse(fstab).unwrap(), &sources(ISCSI, ""), &setting);
         (storage.faults.len(), storage.warnings)
