@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn an_entry_survives_the_round_trip() {
         let line = r"UUID=0a3407de-014b-458b-b5c1-848e92a327a3 /mnt/a\040b xfs defaults,nofail 0 2";
-        let entries = parse(&format!("# comment\n\n{line}\n")).unwrap();
+        let entries = parse(format!("# comment\n\n{line}\n")).unwrap();
         assert_eq!(entries[0].fs_file, "/mnt/a b");
         assert_eq!(entries[0].to_string(), line);
     }
@@ -229,7 +229,7 @@ mod tests {
             r"a \040 t",
         ] {
             let once = parse(line).unwrap();
-            assert_eq!(parse(&once[0].to_string()).unwrap(), once, "{line}");
+            assert_eq!(parse(once[0].to_string()).unwrap(), once, "{line}");
         }
     }
 
