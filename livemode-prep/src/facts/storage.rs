@@ -56,9 +56,11 @@ impl StorageFacts {
         let crypttab = crypttab::parse(&String::from_utf8_lossy(&crypttab));
         let specs = fstab.iter().map(|entry| &entry.fs_spec);
         let specs = specs.chain(crypttab.iter().map(|volume| &volume.device));
+        let source = ContainerDir::new(root.path());
         let node = |path: &str| {
-            let inside = root.at(path).canonicalize();
-            let node = inside.or_else(|_| Path::new(path).canonicalize()).ok()?;
+            let inside = source.resolve(path).ok().filter(|at| at.exists());
+            let inside = inside.map(|at| root.inside(&at));
+            let node = inside.or_else(|| Path::new(path).canonicalize().ok())?;
             Some(node.display().to_string())
         };
         let links = specs

@@ -93,6 +93,10 @@ fn live(
             }
         }
     }
+    // Nobody is asked for a passphrase (crypttab(5), systemd 249 and later).
+    if !volume.has("headless") {
+        kept.push("headless=true");
+    }
     let spec = &volume.device;
     let is_lasting = device.is_none_or(|device| {
         spec.contains('=') || devices::is_udevs(spec) || sources.devices.is_kernel_name(spec, device)
@@ -130,7 +134,10 @@ fn of_the_line(name: &str, uuid: &str, setting: &Setting) -> Option<Volume> {
         .iter()
         .flat_map(|options| options.split(','))
         .filter(|option| options::rule(options::VOLUME, option).is_some_and(|(rule, _)| rule == Rule::Carry));
-    let options = kept.collect::<Vec<_>>().join(",");
+    let mut options = kept.collect::<Vec<_>>().join(",");
+    if !options.is_empty() {
+        options.push_str(",headless=true");
+    }
     (!uuid.is_empty() && !options.is_empty()).then(|| Volume {
         name: name.to_owned(),
         device: format!("UUID={uuid}"),
