@@ -2,10 +2,15 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use livemode_common::failure::precondition;
+use livemode_common::failure::{precondition, Failure};
 use nix::fcntl::{Flock, FlockArg};
+
+/// How long clearing up may take: it removes a work directory and puts a few files back.
+const CLEARING_UP: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Locked directories.
 #[derive(Debug)]
@@ -14,14 +19,28 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Locks all of these directories; one that is named twice once.
+    /// Locks all of these directories; one that is named twice once. Whoever clears up after a transaction that was killed
+    /// gets a moment to finish.
     ///
     /// # Errors
-    /// When another process has one of them (exit code 4), or one is not there.
+    /// When another process has one of them for longer (exit code 4), or one is not there.
     pub(crate) fn take(dirs: &[&Path]) -> Result<Self> {
-        Self::with(dirs, FlockArg::LockExclusiveNonblock, |dir| {
-            precondition(format!("another build or remove is at work in {}", dir.display()))
-        })
+        Self::take_within(dirs, CLEARING_UP)
+    }
+
+    fn take_within(dirs: &[&Path], patience: Duration) -> Result<Self> {
+        let started = Instant::now();
+        loop {
+            let taken = Self::with(dirs, FlockArg::LockExclusiveNonblock, |dir| {
+                precondition(format!("another build or remove is at work in {}", dir.display()))
+            });
+            match taken {
+                Err(error) if error.is::<Failure>() && started.elapsed() < patience => {
+                    std::thread::sleep(PAUSE);
+                }
+                taken => return taken,
+            }
+        }
     }
 
     /// The same, once whoever has them is done.
@@ -69,12 +88,26 @@ mod tests {
             fs::create_dir(path).unwrap();
         }
         let lock = Lock::take(&[&state, &image]).unwrap();
-        let refused = Lock::take(&[&state, &other]).unwrap_err().to_string();
+        let refused = Lock::take_within(&[&state, &other], Duration::ZERO)
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             refused,
             format!("another build or remove is at work in {}", state.display())
         );
         drop(lock);
         Lock::take(&[&state, &state, &other]).unwrap();
+    }
+
+    #[test]
+    fn whoever_clears_up_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(&[dir.path()]).unwrap();
+        let clears_up = std::thread::spawn(move || {
+            std::thread::sleep(PAUSE);
+            drop(lock);
+        });
+        Lock::take_within(&[dir.path()], Duration::from_secs(600)).unwrap();
+        clears_up.join().unwrap();
     }
 }
