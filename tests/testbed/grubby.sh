@@ -61,7 +61,7 @@ count() {
     n=$(($(cat /run/grubby-calls 2>/dev/null || echo 0) + 1))
     mkdir -p /run
     echo $n >/run/grubby-calls
-    if [ "$n" = "$(cat /etc/grubby-hangs-at 2>/dev/null)" ]; then sleep 600; fi
+    if [ "$n" = "$(cat /etc/grubby-hangs-at 2>/dev/null)" ]; then exec sleep 600; fi
     if [ "$n" = "$(cat /etc/grubby-fails-at 2>/dev/null)" ]; then
         echo "grubby: call $n fails" >&2
         echo '# half-written' >>$env
