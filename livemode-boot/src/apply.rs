@@ -197,6 +197,18 @@ fn from_url(url: &Fetch, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
 /// Records a refusal in the source system's state.json, where the plan says that it lies on the image's device; gives
 /// whether it did. Neither success nor a failed attempt of the upgrade is hidden by it.
 pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
+    with_records(plan, |records| {
+        // Only what `build` has begun: no other disk is written to.
+        if records.state()?.is_none() {
+            return Ok(false);
+        }
+        records.update(|last| last.and_then(|last| last.refused(fault)))
+    })
+}
+
+/// Calls `act` with the source system's records, mounted for that moment; false where they do not lie on the image's
+/// device, or that is not there.
+pub(crate) fn with_records(plan: &MountPlan, act: impl FnOnce(&Records) -> Result<bool>) -> Result<bool> {
     let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
         return Ok(false);
     };
@@ -205,14 +217,9 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
     }
     let mut mounts = MountStack::default();
     device::mount(&disk.device, &disk.mount, &mut mounts)?;
-    let records = Records::in_dir(dir);
-    // Only what `build` has begun: no other disk is written to.
-    if records.state()?.is_none() {
-        return Ok(false);
-    }
-    let is_recorded = records.update(|last| last.and_then(|last| last.refused(fault)))?;
+    let result = act(&Records::in_dir(dir))?;
     mounts.unmount()?;
-    Ok(is_recorded)
+    Ok(result)
 }
 
 fn mount_image(plan: &MountPlan, file: &File, mounts: &mut MountStack) -> Result<()> {

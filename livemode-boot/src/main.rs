@@ -1,10 +1,13 @@
 //! Early boot: mounts the squashfs image as root. Runs in the target's initramfs, called by a dracut hook.
 mod apply;
 mod args;
+mod boot;
 mod cli;
 mod console;
+mod decision;
 mod device;
 mod fetch;
+mod loader;
 mod params;
 mod plan;
 mod wayback;

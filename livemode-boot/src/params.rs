@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::karg;
 use livemode_common::image_ref::ImageRef;
+use livemode_common::loader::script::decode;
 use serde::Serialize;
 
 /// The wait for the device ends before dracut's own limit for the initqueue (rd.retry=, 180 s), after which it would ask for a shell;
@@ -42,8 +43,30 @@ pub(crate) struct BootParams {
     pub(crate) proxy: Option<String>,
     pub(crate) any_certificate: bool,
     pub(crate) overlay_size: String,
-    /// Where a refusal is recorded, below the device's root.
+    /// Where the records are, below the device's root.
     pub(crate) state_dir: Option<PathBuf>,
+    /// The build that the entry is of.
+    pub(crate) build: Option<String>,
+    pub(crate) grubenv: Option<Located>,
+}
+
+/// A file on a file system of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) on: ImageRef,
+    /// Below that file system's root; without a leading slash.
+    pub(crate) path: PathBuf,
+}
+
+impl Located {
+    /// `UUID=…:/path`.
+    fn parse(text: &str) -> Option<Self> {
+        let (on, path) = text.rsplit_once(":/")?;
+        Some(Self {
+            on: ImageRef::parse(on).filter(|on| on.device().is_some())?,
+            path: below(Path::new(path))?,
+        })
+    }
 }
 
 impl BootParams {
@@ -55,19 +78,25 @@ impl BootParams {
             (_, Some(reference)) => (reference, false),
             _ => return Err(format!("root={root} is neither livemode:… nor live:…")),
         };
-        let image = ImageRef::parse(reference).ok_or_else(|| {
+        // Ours are encoded; those of upstream's entries stand as they are.
+        let read = |text: &str| if ours { decode(text) } else { text.to_owned() };
+        let image = ImageRef::parse(&read(reference)).ok_or_else(|| {
             format!("root={root}: expected UUID=…, LABEL=…, /dev/… or a URL after the scheme")
         })?;
-        let dir = line.last(karg::LIVE_DIR).unwrap_or(DEFAULT_DIR);
-        let name = line.last(karg::LIVE_IMAGE).unwrap_or(DEFAULT_IMAGE);
-        let path = below(&Path::new(dir).join(name)).filter(|_| !name.contains('/'));
+        let dir = read(line.last(karg::LIVE_DIR).unwrap_or(DEFAULT_DIR));
+        let name = read(line.last(karg::LIVE_IMAGE).unwrap_or(DEFAULT_IMAGE));
+        let path = below(&Path::new(&dir).join(&name)).filter(|_| !name.contains('/'));
         let path = path.ok_or_else(|| {
             let (dir_key, name_key) = (karg::LIVE_DIR, karg::LIVE_IMAGE);
             format!("{dir_key}={dir} {name_key}={name} is no path of a file")
         })?;
         let state_dir = line.last(karg::STATE_DIR).map(|dir| {
-            below(Path::new(dir))
+            below(Path::new(&read(dir)))
                 .ok_or_else(|| format!("{}={dir} is no path of a directory", karg::STATE_DIR))
+        });
+        let grubenv = line.last(karg::GRUBENV).map(|place| {
+            Located::parse(&read(place))
+                .ok_or_else(|| format!("{}={place}: expected UUID=…:/path", karg::GRUBENV))
         });
         let check = match (line.last(karg::DIGEST), ours) {
             (Some("none"), _) => Check::Off("livemode.digest=none: the image is used unchecked"),
@@ -95,6 +124,8 @@ impl BootParams {
                 .any(|w| w.key == karg::NO_VERIFY_SSL && w.value.as_deref() != Some("0")),
             overlay_size: overlay_size(&line)?,
             state_dir: state_dir.transpose()?,
+            build: line.last(karg::BUILD).map(str::to_owned),
+            grubenv: grubenv.transpose()?,
         })
     }
 }
@@ -166,7 +197,7 @@ mod tests {
     #[test]
     fn our_own_line_is_read() {
         let line = format!(
-            "root=livemode:UUID=ab-cd rd.live.dir=\"/var/a b\" rd.live.squashimg=i.img livemode.digest=sha256:{DIGEST} livemode.size=42 livemode.state=/var/lib/leapp/livemode ro"
+            "root=livemode:UUID=ab-cd rd.live.dir=/var/a%20b rd.live.squashimg=i.img livemode.build=b1 livemode.digest=sha256:{DIGEST} livemode.size=42 livemode.state=/var/lib/leapp/livemode livemode.grubenv=UUID=1-2:/grub2/grubenv ro"
         );
         assert_eq!(
             BootParams::parse(&line),
@@ -182,6 +213,11 @@ mod tests {
                 any_certificate: false,
                 overlay_size: "50%".into(),
                 state_dir: Some("var/lib/leapp/livemode".into()),
+                build: Some("b1".into()),
+                grubenv: Some(Located {
+                    on: ImageRef::Uuid("1-2".into()),
+                    path: "grub2/grubenv".into(),
+                }),
             })
         );
     }
@@ -229,6 +265,14 @@ mod tests {
                 "livemode.local=http://host/x: expected UUID=…, LABEL=… or /dev/…",
             ),
             (
+                format!("{sound} livemode.grubenv=/grub2/grubenv"),
+                "livemode.grubenv=/grub2/grubenv: expected UUID=…:/path",
+            ),
+            (
+                format!("{sound} livemode.grubenv=UUID=1:/../x"),
+                "livemode.grubenv=UUID=1:/../x: expected UUID=…:/path",
+            ),
+            (
                 format!("{sound} livemode.state=../x"),
                 "livemode.state=../x is no path of a directory",
             ),
@@ -239,6 +283,16 @@ mod tests {
         ] {
             assert_eq!(BootParams::parse(&line).unwrap_err(), fault);
         }
+    }
+
+    #[test]
+    fn what_no_loader_would_pass_on_comes_encoded_in_our_own_entries_only() {
+        let line = format!("root=livemode:http://host/i%3Fa=1%26b=2%3Bc livemode.digest=sha256:{DIGEST}");
+        let params = BootParams::parse(&line).unwrap();
+        assert_eq!(params.image, ImageRef::Url("http://host/i?a=1&b=2;c".into()));
+        let params = BootParams::parse("root=live:http://host/a%20b rd.live.squashimg=50%25").unwrap();
+        assert_eq!(params.image, ImageRef::Url("http://host/a%20b".into()));
+        assert_eq!(params.path, Path::new("LiveOS/50%25"));
     }
 
     #[test]

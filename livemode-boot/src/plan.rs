@@ -2,7 +2,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use livemode_common::contract::{RUN_DEVICE, RUN_FETCHED, RUN_IMAGE, RUN_OVERLAY};
+use livemode_common::contract::{RUN_BOOT, RUN_DEVICE, RUN_FETCHED, RUN_IMAGE, RUN_OVERLAY};
 use livemode_common::image_ref::ImageRef;
 use serde::Serialize;
 
@@ -20,8 +20,22 @@ pub(crate) struct MountPlan {
     pub(crate) overlay_mount: PathBuf,
     pub(crate) overlay_size: String,
     pub(crate) sysroot: PathBuf,
-    /// Where a refusal is recorded, once the device is mounted.
+    /// Where the records are, once the device is mounted.
     pub(crate) state_dir: Option<PathBuf>,
+    /// The build that the entry is of.
+    pub(crate) build: Option<String>,
+    /// GRUB's environment block.
+    pub(crate) grubenv: Option<Block>,
+}
+
+/// GRUB's environment block, on its file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Block {
+    pub(crate) device: PathBuf,
+    /// Where the device is mounted, for the moment of a change.
+    pub(crate) mount: PathBuf,
+    /// The file below the device's root.
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,6 +93,14 @@ impl MountPlan {
             overlay_size: params.overlay_size,
             sysroot: sysroot.to_owned(),
             state_dir: params.state_dir.map(|dir| Path::new(RUN_DEVICE).join(dir)),
+            build: params.build,
+            grubenv: params.grubenv.and_then(|located| {
+                Some(Block {
+                    device: located.on.device()?,
+                    mount: RUN_BOOT.into(),
+                    path: located.path,
+                })
+            }),
         }
     }
 
@@ -189,8 +211,16 @@ impl fmt::Display for MountPlan {
             self.overlay_size
         )?;
         writeln!(f, "mount   {} overlay of the two", self.sysroot.display())?;
-        match &self.state_dir {
-            Some(dir) => writeln!(f, "record  a refusal in {}", dir.display()),
+        if let Some(dir) = &self.state_dir {
+            writeln!(f, "record  what becomes of it in {}", dir.display())?;
+        }
+        match &self.grubenv {
+            Some(block) => writeln!(
+                f,
+                "loader  /{} on {}",
+                block.path.display(),
+                block.device.display()
+            ),
             None => Ok(()),
         }
     }
@@ -208,7 +238,7 @@ mod tests {
     fn a_plan_reads_as_what_will_happen() {
         let line =
             "root=livemode:LABEL=data rd.live.dir=/img rd.live.squashimg=live.img livemode.digest=none \
-                    livemode.size=7 livemode.timeout=20 livemode.state=/state";
+                    livemode.size=7 livemode.timeout=20 livemode.state=/state livemode.grubenv=UUID=1-2:/grub2/grubenv";
         assert_eq!(
             shown(line),
             "\
@@ -220,7 +250,8 @@ warning livemode.digest=none: the image is used unchecked
 mount   /run/livemode/image squashfs, read-only
 mount   /run/livemode/overlay tmpfs, at most 50%
 mount   /sysroot overlay of the two
-record  a refusal in /run/livemode/device/state
+record  what becomes of it in /run/livemode/device/state
+loader  /grub2/grubenv on /dev/disk/by-uuid/1-2
 "
         );
     }

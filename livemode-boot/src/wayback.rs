@@ -5,10 +5,13 @@ use std::time::Duration;
 use anyhow::{anyhow, Result};
 use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::karg;
+use livemode_common::loader::own::Boots;
 use nix::sys::reboot::{reboot, RebootMode};
 
 use crate::apply::record_refusal;
+use crate::boot;
 use crate::console::{say, Level};
+use crate::loader;
 use crate::params::countdown_s;
 use crate::plan::MountPlan;
 
@@ -66,6 +69,9 @@ pub(crate) fn take(error: &anyhow::Error, line: &str, plan: Option<&MountPlan>) 
     let exit = Exit::asked_for(&line);
     say(Level::Error, &format!("the upgrade image is refused: {fault}"));
     say(Level::Error, "the system installed on the disks is as it was");
+    if let Some(plan) = plan {
+        loader::tell(old_system_next(plan));
+    }
     match plan.map_or(Ok(false), |plan| record_refusal(plan, &fault)) {
         Ok(true) => say(Level::Error, "livemode-prep status will tell it there"),
         Ok(false) => {}
@@ -79,11 +85,38 @@ pub(crate) fn take(error: &anyhow::Error, line: &str, plan: Option<&MountPlan>) 
         std::thread::sleep(Duration::from_secs(1));
         left -= 1;
     }
+    leave(exit)
+}
+
+/// The upgrade was done already: its entry has only been chosen once more.
+pub(crate) fn to_new_system(target: &str) -> Result<()> {
+    say(
+        Level::Error,
+        &format!("the upgrade has succeeded already; {target} is the default now"),
+    );
+    leave(Exit::Reboot)
+}
+
+fn leave(exit: Exit) -> Result<()> {
     say(Level::Error, exit.verb());
     nix::unistd::sync();
     match reboot(exit.mode()) {
         Ok(never) => match never {},
         Err(e) => Err(anyhow!("{}: {e}", exit.verb())),
+    }
+}
+
+/// The old system boots next. Where the upgrade is under way that system may not be whole: its entry gets a second chance
+/// first, for a device may only have been late.
+fn old_system_next(plan: &MountPlan) -> Result<bool> {
+    // Where the image's device is missing, so are the records.
+    let Ok(found) = boot::look(plan) else {
+        return loader::clear_next(plan);
+    };
+    match found.own() {
+        Some(_) if found.has_a_second_chance() => Ok(false),
+        Some(own) => loader::set(plan, own, Boots::Old(&own.former_default)),
+        None => loader::clear_next(plan),
     }
 }
 

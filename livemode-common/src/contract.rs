@@ -14,6 +14,8 @@ pub const MANIFEST: &str = "var/lib/leapp/livemode/manifest.json";
 pub const STATE_FILE: &str = "state.json";
 /// Path of [`STATE_FILE`] on the source system.
 pub const STATE: &str = "var/lib/leapp/livemode/state.json";
+/// What leapp and the scriptlets see in place of GRUB's environment block, in [`STATE_DIR`].
+pub const GRUBENV_FILE: &str = "grubenv";
 /// leapp's own log, on the source system; only ever appended to.
 pub const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
 /// The live system's journal as text, on the source system; only ever appended to.
@@ -23,6 +25,8 @@ pub const LEAPP_FAILED_MARK: &str = "root/tmp_leapp_py3/.leapp_upgrade_failed";
 
 /// The file system that holds the image, in the live system.
 pub const RUN_DEVICE: &str = "/run/livemode/device";
+/// The file system with GRUB's environment block, while early boot changes that.
+pub const RUN_BOOT: &str = "/run/livemode/boot";
 /// The image fetched from a URL, in RAM.
 pub const RUN_FETCHED: &str = "/run/livemode/fetched";
 /// The mounted squashfs, in the live system.
@@ -37,6 +41,9 @@ pub const SOURCE_MOUNT: &str = "/run/upgrade";
 pub const NO_REBOOT: &str = "/run/upgrade/.noreboot";
 /// Present on the live system: an admin asked for the upgrade by hand.
 pub const START_REQUEST: &str = "/run/livemode/start";
+
+/// Timer that ends a live system which waits for somebody.
+pub const HOLD_UNIT: &str = "livemode-hold-limit";
 
 /// Unit that runs the upgrade.
 pub const UPGRADE_UNIT: &str = "livemode-upgrade.service";
@@ -60,6 +67,10 @@ pub mod karg {
     pub const DIGEST: &str = "livemode.digest";
     /// Size of the image in bytes.
     pub const SIZE: &str = "livemode.size";
+    /// The build that the entry is of: [`crate::records::Manifest::id`].
+    pub const BUILD: &str = "livemode.build";
+    /// GRUB's environment block, as `UUID=…:/path`: early boot clears and sets in it what boots next.
+    pub const GRUBENV: &str = "livemode.grubenv";
     /// Directory of our records on the image's file system, where they lie on that: a refusal is recorded there.
     pub const STATE_DIR: &str = "livemode.state";
     /// With an image from a URL: the file system with the local image, which serves when the fetch fails.
@@ -101,6 +112,15 @@ impl BootPaths {
             kernel: format!("boot/vmlinuz-upgrade.{arch}"),
             hmac: format!("boot/.vmlinuz-upgrade.{arch}.hmac"),
             initramfs: format!("boot/initramfs-upgrade.{arch}.img"),
+        }
+    }
+
+    /// The same under names of our own, which no actor of leapp's removes.
+    pub fn own(arch: &str) -> Self {
+        Self {
+            kernel: format!("boot/vmlinuz-livemode.{arch}"),
+            hmac: format!("boot/.vmlinuz-livemode.{arch}.hmac"),
+            initramfs: format!("boot/initramfs-livemode.{arch}.img"),
         }
     }
 }

@@ -3,9 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::fingerprint::Fingerprint;
 
+mod standing;
+mod state;
 mod store;
 
+pub use standing::{Place, Standing};
+pub use state::{Attempt, Change, Phase, State};
 pub use store::{to_json, Records};
 
 /// Who made a file.
@@ -40,9 +45,30 @@ pub struct BootEntry {
     pub loader: String,
     /// The whole kernel command line.
     pub arguments: String,
-    /// The kernel that booted by default before; `remove` makes it the default again.
+    /// The entry, where it is ours.
     #[serde(default)]
-    pub former_default: Option<String>,
+    pub entry: Option<OwnEntry>,
+}
+
+/// An entry of our own in GRUB's menu. Paths as the source system sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnEntry {
+    /// Name of its file, without `.conf`.
+    pub id: String,
+    /// Its file.
+    pub path: String,
+    /// The kernel that it boots.
+    pub kernel: String,
+    /// The initramfs that it boots.
+    pub initramfs: String,
+    /// GRUB's environment block.
+    pub grubenv: String,
+    /// Where early boot finds that block: `UUID=…:/path`. Without it, it does not.
+    pub grubenv_on: Option<String>,
+    /// /boot on its own file system: what GRUB's paths begin with.
+    pub boot: String,
+    /// The id of the entry that boots when this one does not.
+    pub former_default: String,
 }
 
 /// What `livemode-prep build` made.
@@ -50,6 +76,12 @@ pub struct BootEntry {
 pub struct Manifest {
     /// Version of this record.
     pub schema: u32,
+    /// Names this build; its boot entry carries it (`livemode.build=`). Empty of a build by an older version.
+    #[serde(default)]
+    pub id: String,
+    /// The source system at the time of the build, where that could be told.
+    #[serde(default)]
+    pub source: Option<Fingerprint>,
     /// The squashfs image.
     pub image: Artifact,
     /// The kernel in /boot.
@@ -75,93 +107,6 @@ pub struct Manifest {
     pub made_directories: Vec<String>,
     /// Seconds since the epoch.
     pub created: u64,
-}
-
-/// Where the upgrade stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// `build` is done, the machine has not booted the image yet.
-    Prepared,
-    /// The live system is up.
-    Booted,
-    /// leapp runs.
-    Upgrading,
-    /// leapp ended with 0, both times.
-    Succeeded,
-    /// The image was refused, or leapp failed.
-    Failed,
-}
-
-impl std::fmt::Display for Phase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Prepared => "prepared",
-            Self::Booted => "booted",
-            Self::Upgrading => "upgrading",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-        })
-    }
-}
-
-/// The record behind `state.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    /// Version of this record.
-    pub schema: u32,
-    /// Where the upgrade stands.
-    pub state: Phase,
-    /// Seconds since the epoch of this change.
-    pub time: u64,
-    /// Which run of the upgrade, from 1; 0 before the first.
-    pub attempt: u32,
-    /// What the upgrade did last, or why it failed.
-    pub message: String,
-    /// Exit code of the command that ended the upgrade.
-    pub exit_code: Option<i32>,
-}
-
-/// How the message of a refusal in early boot begins: it is [`Phase::Failed`], though no upgrade was tried.
-const REFUSAL: &str = "the image was refused in early boot: ";
-
-impl State {
-    /// Whether the state is a refusal of the image in early boot: leapp has not run, a later boot may start it.
-    pub fn is_refusal(&self) -> bool {
-        self.state == Phase::Failed && self.message.starts_with(REFUSAL)
-    }
-
-    /// What becomes of this state when early boot refuses the image because of `fault`; `None` where it must stay as it
-    /// is. An upgrade that has succeeded stays so, and one that has failed stays a failure of that attempt.
-    pub fn refused(&self, fault: &str) -> Option<Change> {
-        let message = match self.state {
-            Phase::Succeeded => return None,
-            Phase::Failed if !self.is_refusal() => {
-                let failure = self.message.split("; then ").next().unwrap_or_default();
-                format!("{failure}; then {REFUSAL}{fault}")
-            }
-            _ => format!("{REFUSAL}{fault}"),
-        };
-        Some(Change {
-            state: Phase::Failed,
-            attempt: self.attempt,
-            message,
-            exit_code: self.exit_code,
-        })
-    }
-}
-
-/// A state that is to be recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Where the upgrade stands from now on.
-    pub state: Phase,
-    /// Which run of the upgrade, from 1; 0 before the first.
-    pub attempt: u32,
-    /// What the upgrade did last, or why it failed.
-    pub message: String,
-    /// Exit code of the command that ended the upgrade.
-    pub exit_code: Option<i32>,
 }
 
 /// One timed step of `livemode-boot`.

@@ -44,8 +44,22 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
     Build(Userspace),
-    /// Give the boot entry that leapp has made exactly the kernel arguments of build, and read it back
-    Entry(Json),
+    /// Under leapp, once it has made its own boot entry: put what leapp's messages add on ours, and let ours boot once
+    Entry {
+        #[command(flatten)]
+        output: Json,
+        #[command(flatten)]
+        risk: Risk,
+    },
+    /// Let the upgrade's entry boot once, and show what boots next and after that
+    Arm {
+        #[command(flatten)]
+        output: Json,
+        #[command(flatten)]
+        risk: Risk,
+    },
+    /// Let the old system boot; what is built stays. A second call is no error
+    Disarm(Json),
     /// Put our actors in the place of those that leapp brings, and back
     Actors {
         #[command(subcommand)]
@@ -91,11 +105,20 @@ pub(crate) struct Userspace {
     /// The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp's facts]
     #[arg(long, value_name = "DIR")]
     pub(crate) userspace: Option<PathBuf>,
-    /// Who keeps the boot entry; none: its arguments are printed and left to you. remove takes it back
-    #[arg(long, value_enum, default_value_t = EntryKeeper::None)]
-    pub(crate) boot_entry: EntryKeeper,
+    /// Who keeps the boot entry; remove takes it back [default: grub where GRUB is what boots, else none]
+    #[arg(long, value_enum)]
+    pub(crate) boot_entry: Option<EntryKeeper>,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
     #[command(flatten)]
     pub(crate) output: Json,
+}
+
+#[derive(Clone, Copy, Args)]
+pub(crate) struct Risk {
+    /// Arm the entry though GRUB cannot clear it: a machine that fails before early boot boots it again and again
+    #[arg(long)]
+    pub(crate) accept_loop_risk: bool,
 }
 
 #[derive(Args)]
@@ -127,11 +150,12 @@ pub(crate) struct Explain {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EntryKeeper {
-    /// Nobody
+    /// Nobody: the kernel arguments are printed and left to you
     None,
-    /// grubby(8): the entry is made the default one, all or nothing
-    Grubby,
-    /// leapp, which makes it after build; entry then completes it
+    /// GRUB: an entry of our own boots once, then the old system again
+    #[value(alias = "grubby")]
+    Grub,
+    /// The same under leapp, which makes an entry of its own after build; entry then arms ours
     Leapp,
 }
 
@@ -140,7 +164,7 @@ impl EntryKeeper {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
-            Self::Grubby => "grubby",
+            Self::Grub => "grub",
             Self::Leapp => "leapp",
         }
     }

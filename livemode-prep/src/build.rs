@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::contract::SCHEMA;
@@ -20,10 +21,11 @@ mod squashfs;
 use progress::Progress;
 
 use crate::args::EntryKeeper;
+use crate::arming;
 use crate::chroot::Chroot;
 use crate::commit::record::Change;
 use crate::commit::transaction::{LoaderChange, Transaction};
-use crate::plan::build_plan::{BuildPlan, Target};
+use crate::plan::build_plan::{build_id, BuildPlan, Target};
 
 const STEPS: u32 = 5;
 
@@ -60,6 +62,9 @@ fn print(plan: &BuildPlan, manifest: &Manifest) {
     println!("kernel     {}", manifest.kernel.path);
     println!("initramfs  {}", manifest.initramfs.path);
     println!("arguments  {}", manifest.boot.arguments);
+    if let Some(own) = &manifest.boot.entry {
+        arming::print(&plan.root, own);
+    }
     let url = &plan.config.url_to_load_squashfs_image_from;
     if !url.is_empty() {
         let (image, url) = (&manifest.image, ImageRef::Url(url.clone()).shown());
@@ -74,19 +79,25 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         .as_ref()
         .context("there is no container to build from")?;
     let paths = &plan.paths;
-    let targets = [
+    let entry = plan.entry.as_ref().map(|entry| plan.root.at(&entry.own.path));
+    let mut targets: Vec<&Path> = [
         &paths.image,
         &paths.kernel,
         &paths.hmac,
         &paths.initramfs,
+        &paths.own_kernel,
+        &paths.own_initramfs,
         &paths.state,
         &paths.manifest,
-    ];
+    ]
+    .map(PathBuf::as_path)
+    .to_vec();
+    targets.extend(entry.as_deref());
     let transaction = Transaction::begin(
         &plan.root,
         &[&plan.source.image_dir.path],
         Some(&paths.work),
-        &targets.map(|path| path.as_path()),
+        &targets,
     )?;
     let mut chroot = Chroot::on_disk(&target.dir, &paths.work)?;
 
@@ -108,9 +119,11 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         schema: SCHEMA,
         boot: BootEntry {
             loader: plan.entry_keeper.name().into(),
-            former_default: plan.entry.as_ref().and_then(|entry| entry.former_default.clone()),
+            entry: plan.entry.as_ref().map(|entry| entry.own.clone()),
             arguments,
         },
+        id: build_id(&image.sha256),
+        source: plan.fingerprint.clone(),
         image,
         kernel: boot.kernel,
         hmac: boot.hmac,
@@ -153,9 +166,8 @@ fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Re
         schema: SCHEMA,
         state: Phase::Prepared,
         time: manifest.created,
-        attempt: 0,
         message: "the image is built; the upgrade starts with the next boot into it".into(),
-        exit_code: None,
+        ..State::default()
     };
     fsio::atomic_write(&paths.staged(&paths.state), &to_json(&state)?, 0o600)?;
     fsio::atomic_write(&paths.staged(&paths.manifest), &to_json(manifest)?, 0o600)?;
@@ -178,28 +190,85 @@ fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Re
             staged: paths.staged(path),
             target: path.clone(),
         });
-    let changes: Vec<Change> = superseded(plan, manifest).into_iter().chain(put).collect();
-    let loader = match (&plan.entry, plan.entry_keeper) {
-        (Some(entry), EntryKeeper::Grubby) => LoaderChange::Set(entry, &manifest.boot.arguments),
-        (Some(entry), EntryKeeper::Leapp) => LoaderChange::Disarm(entry),
-        _ => LoaderChange::None,
+    let own = own_entry(plan, manifest)?;
+    let changes: Vec<Change> = superseded(plan, manifest)
+        .into_iter()
+        .chain(put)
+        .chain(own)
+        .collect();
+    let loader = match (&manifest.boot.entry, plan.entry_keeper) {
+        (Some(own), EntryKeeper::Grub) => LoaderChange::Arm {
+            own,
+            loop_risk: plan.loop_risk,
+        },
+        (Some(own), _) => LoaderChange::Disarm(own),
+        (None, _) => LoaderChange::None,
     };
     transaction.commit(&changes, loader)
 }
 
+/// The entry's file; and where leapp has made kernel and initramfs, our own names of them, which stay when leapp removes its.
+fn own_entry(plan: &BuildPlan, manifest: &Manifest) -> Result<Vec<Change>> {
+    let Some(entry) = &plan.entry else {
+        return Ok(Vec::new());
+    };
+    let paths = &plan.paths;
+    let mut changes = Vec::new();
+    for (file, own) in [
+        (&paths.kernel, &paths.own_kernel),
+        (&paths.initramfs, &paths.own_initramfs),
+    ] {
+        if file != own {
+            // What was made anew still lies beside its place.
+            let new = Some(paths.staged(file)).filter(|staged| staged.exists());
+            boot_files::second_name(new.as_deref().unwrap_or(file), &paths.staged(own))?;
+            changes.push(Change::Put {
+                staged: paths.staged(own),
+                target: own.clone(),
+            });
+        }
+    }
+    let text = entry.text(&manifest.boot.arguments, &manifest.kernel_version);
+    let file = plan.root.at(&entry.own.path);
+    fsio::atomic_write(
+        &paths.staged(&file),
+        text.map_err(precondition)?.as_bytes(),
+        0o600,
+    )?;
+    changes.push(Change::Put {
+        staged: paths.staged(&file),
+        target: file,
+    });
+    Ok(changes)
+}
+
 /// Files of an earlier build that the new one has no longer: an image at another path, the checksum of a kernel that had
-/// one.
+/// one, boot files under other names.
 fn superseded(plan: &BuildPlan, manifest: &Manifest) -> Vec<Change> {
     let Some(earlier) = &plan.earlier else {
         return Vec::new();
     };
-    let image = (earlier.image.path != manifest.image.path).then_some(&earlier.image);
-    let hmac = earlier.hmac.as_ref().filter(|_| manifest.hmac.is_none());
-    let old = image.into_iter().chain(hmac);
-    old.map(|artifact| Change::Remove {
-        target: plan.root.at(&artifact.path),
-    })
-    .collect()
+    let files = |manifest: &Manifest| -> Vec<String> {
+        let artifacts = [&manifest.image, &manifest.kernel, &manifest.initramfs].into_iter();
+        let artifacts = artifacts
+            .chain(&manifest.hmac)
+            .map(|artifact| artifact.path.clone());
+        let entry = manifest.boot.entry.clone().into_iter();
+        let entry = entry.flat_map(|entry| [entry.path, entry.kernel, entry.initramfs]);
+        artifacts.chain(entry).collect()
+    };
+    let kept = files(manifest);
+    let mut old: Vec<String> = files(earlier)
+        .into_iter()
+        .filter(|path| !kept.contains(path))
+        .collect();
+    old.sort();
+    old.dedup();
+    old.iter()
+        .map(|path| Change::Remove {
+            target: plan.root.at(path),
+        })
+        .collect()
 }
 
 /// Those of an earlier build are still ours.

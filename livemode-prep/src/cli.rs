@@ -9,15 +9,16 @@ use livemode_common::failure::precondition;
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
-use crate::args::{self, Cli, Command, EntryKeeper, Json, Shared, Userspace};
+use crate::args::{self, Cli, Command, Json, Shared, Userspace};
 use crate::commit::{remove, transaction};
 use crate::facts::leapp::LeappFacts;
 use crate::facts::{Facts, Scope};
 use crate::leapp::{actors, check, entry};
+use crate::plan::boot_entry::Choice;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::explain::Answer;
 use crate::plan::packages;
-use crate::{build, status};
+use crate::{arming, build, status};
 
 pub(crate) fn run() -> Result<()> {
     let Cli { shared, command } = Cli::parse();
@@ -30,14 +31,14 @@ pub(crate) fn run() -> Result<()> {
         Command::Config(output) => print_config(&inputs.load()?, output),
         Command::Requirements(output) => print_requirements(&inputs, output),
         Command::Check(Json { json }) => {
-            let facts = inputs.gather(None, EntryKeeper::None)?;
-            check::run(&BuildPlan::make(facts, EntryKeeper::None), json)
+            let facts = inputs.gather(None)?;
+            check::run(&BuildPlan::make(facts, Choice::default()), json)
         }
         Command::Plan(plan) => print_plan(&inputs, &plan),
         Command::Explain(explain) => print_explanation(&inputs, &explain),
         Command::Build(userspace) => {
             build::opted_in()?;
-            let plan = BuildPlan::make(inputs.gather_with(&userspace)?, userspace.boot_entry);
+            let plan = BuildPlan::make(inputs.gather_with(&userspace)?, choice(&userspace));
             plan.check()?;
             build::run(&plan, userspace.output.json)
         }
@@ -45,11 +46,21 @@ pub(crate) fn run() -> Result<()> {
             println!("{}", inputs.gather_with(&userspace)?.to_json()?);
             Ok(())
         }
-        Command::Entry(output) => entry::run(&root, &inputs.leapp()?, output),
+        Command::Entry { output, risk } => entry::run(&root, &inputs.leapp()?, output, risk),
+        Command::Arm { output, risk } => arming::arm(&root, output, risk),
+        Command::Disarm(output) => arming::disarm(&root, output),
         Command::Actors { action } => actors::run(&root, action),
         Command::Status(Json { json }) => status::print(&root, json),
         Command::Remove => remove::run(&root),
         Command::Sweep { made } => transaction::sweep_at_end_of_input(&root, &made),
+    }
+}
+
+/// What is chosen of the boot entry.
+fn choice(userspace: &Userspace) -> Choice {
+    Choice {
+        keeper: userspace.boot_entry,
+        loop_risk: userspace.risk.accept_loop_risk,
     }
 }
 
@@ -77,10 +88,10 @@ impl Inputs<'_> {
         let container = named.map_or_else(|| Ok(self.leapp()?.userspace()), |dir| anyhow::Ok(Some(dir)))?;
         let container =
             container.ok_or_else(|| precondition("no container is named; give --userspace DIR"))?;
-        self.gather(Some(container), userspace.boot_entry)
+        self.gather(Some(container))
     }
 
-    fn gather(&self, container: Option<PathBuf>, boot_entry: EntryKeeper) -> Result<Facts> {
+    fn gather(&self, container: Option<PathBuf>) -> Result<Facts> {
         let loaded = self.load()?;
         let packages = packages::candidates(&loaded.config);
         let scope = Scope {
@@ -88,7 +99,6 @@ impl Inputs<'_> {
             leapp: &self.leapp()?,
             container: container.as_deref(),
             packages: &packages,
-            with_loader: boot_entry != EntryKeeper::None,
         };
         Facts::gather(loaded, scope)
     }
@@ -120,8 +130,8 @@ fn print_config(loaded: &config::Loaded, Json { json }: Json) -> Result<()> {
 fn print_requirements(inputs: &Inputs, Json { json }: Json) -> Result<()> {
     let config = inputs.load()?.config;
     // Of a system that cannot be looked at, only what every one needs is known.
-    let packages = match inputs.gather(None, EntryKeeper::None) {
-        Ok(facts) => BuildPlan::make(facts, EntryKeeper::None).required_packages,
+    let packages = match inputs.gather(None) {
+        Ok(facts) => BuildPlan::make(facts, Choice::default()).required_packages,
         Err(_) => packages::required(&config, &Default::default()),
     };
     if json {
@@ -142,7 +152,7 @@ fn print_plan(inputs: &Inputs, arguments: &args::Plan) -> Result<()> {
         Some(path) => Facts::load(path)?,
         None => inputs.gather_with(userspace)?,
     };
-    let plan = BuildPlan::make(facts, userspace.boot_entry);
+    let plan = BuildPlan::make(facts, choice(userspace));
     if userspace.output.json {
         println!("{}", plan.to_json());
     } else {
@@ -162,10 +172,10 @@ fn print_explanation(inputs: &Inputs, arguments: &args::Explain) -> Result<()> {
         Some(path) => Facts::load(path)?,
         None => {
             let container = userspace.clone().or(inputs.leapp()?.userspace());
-            inputs.gather(container, EntryKeeper::None)?
+            inputs.gather(container)?
         }
     };
-    let answers = BuildPlan::make(facts, EntryKeeper::None).explain(what);
+    let answers = BuildPlan::make(facts, Choice::default()).explain(what);
     if answers.is_empty() {
         return Err(precondition(format!(
             "explaining {what}: the plan has no key, kernel argument, package, unit or path of this name; livemode-prep plan \

@@ -6,12 +6,14 @@ use anyhow::{Context, Result};
 use livemode_common::config::{Config, Loaded};
 use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
+use livemode_common::fingerprint::Fingerprint;
 use livemode_common::image_ref::ImageRef;
 use livemode_common::records::{Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
 pub(crate) mod actors;
+pub(crate) mod built;
 pub(crate) mod files;
 pub(crate) mod leapp;
 pub(crate) mod loader;
@@ -48,7 +50,7 @@ pub(crate) struct Facts {
     /// Its network interfaces that are hardware.
     #[serde(default)]
     pub(crate) nics: Vec<Nic>,
-    /// The boot loader, where an entry is to be made in it.
+    /// The boot loader.
     pub(crate) loader: Option<Loader>,
     /// Programs of this machine.
     pub(crate) tools: Tools,
@@ -59,6 +61,13 @@ pub(crate) struct Facts {
     pub(crate) actors: Found,
     /// What an earlier build made.
     pub(crate) earlier: Option<Manifest>,
+    /// By which the live system will know that this system is as it is now, or why it cannot.
+    #[serde(default = "no_fingerprint")]
+    pub(crate) fingerprint: Result<Fingerprint, String>,
+}
+
+fn no_fingerprint() -> Result<Fingerprint, String> {
+    Err("it was not taken".to_owned())
 }
 
 /// What to look at.
@@ -70,8 +79,6 @@ pub(crate) struct Scope<'a> {
     pub(crate) container: Option<&'a Path>,
     /// Packages that the container may need; rpm is asked for all of them.
     pub(crate) packages: &'a [String],
-    /// Whether a boot entry is to be made.
-    pub(crate) with_loader: bool,
 }
 
 impl Facts {
@@ -94,7 +101,7 @@ impl Facts {
             nics: nics::look(root),
             source,
             storage,
-            loader: scope.with_loader.then(|| Loader::look(root)),
+            loader: Some(Loader::look(root, &table)?),
             tools,
             userspace: scope
                 .container
@@ -103,6 +110,7 @@ impl Facts {
             leapp: leapp.clone(),
             actors: Found::look(root),
             earlier: Records::of(root).manifest()?,
+            fingerprint: Fingerprint::of(root).map_err(|e| format!("{e:#}")),
             root: root.path().to_owned(),
             config_warnings: loaded.warnings,
             config,

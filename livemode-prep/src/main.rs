@@ -1,6 +1,7 @@
 //! Before the reboot: turns the target-system container into a live image with its initramfs and boot entry.
 //! Runs on the source system.
 mod args;
+mod arming;
 mod build;
 mod chroot;
 mod cli;

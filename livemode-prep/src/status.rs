@@ -1,21 +1,45 @@
-//! What is prepared, and how the last upgrade went.
+//! What is prepared, where the upgrade stands, what boots next, and what to do now: the same words as in the live system.
 use anyhow::Result;
 use livemode_common::contract::{LEAPP_LOG, SCHEMA};
-use livemode_common::records::{Manifest, Records};
+use livemode_common::records::{Place, Records, Standing};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
+use crate::arming::lines;
+use crate::commit::boot_entry::next_boots;
 use crate::commit::record::is_unsettled;
+use crate::facts::built::problems;
 
 pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     let records = Records::of(root);
     let (manifest, state) = (records.manifest()?, records.state()?);
     let problems = manifest.as_ref().map_or(Vec::new(), |m| problems(root, m));
     let unsettled = is_unsettled(root);
+    let own = manifest
+        .as_ref()
+        .and_then(|manifest| manifest.boot.entry.as_ref());
+    let boots = own.map(|_| next_boots(root));
+    let standing = state.as_ref().map(|state| Standing::of(state, Place::Installed));
     if as_json {
+        let boots = boots.and_then(Result::ok).map(|boots| [boots.next, boots.after]);
         println!(
             "{}",
-            json!({"schema": SCHEMA, "prepared": manifest, "upgrade": state, "problems": problems, "unsettled": unsettled})
+            json!({
+                "schema": SCHEMA,
+                "prepared": manifest,
+                "upgrade": state,
+                "problems": problems,
+                "unsettled": unsettled,
+                "state": state.as_ref().map(|state| state.state),
+                "since": state.as_ref().map(|state| state.time),
+                "attempts": state.as_ref().map(|state| &state.attempts),
+                "step": standing.as_ref().map(|standing| &standing.step),
+                "percent": null,
+                "error": standing.as_ref().and_then(|standing| standing.error.as_ref()),
+                "next_boots": boots,
+                "atomic": false,
+                "do_now": standing.as_ref().map(|standing| standing.do_now),
+            })
         );
         return Ok(());
     }
@@ -23,10 +47,12 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
         Some(m) => println!("prepared   {}, kernel {}", m.image.path, m.kernel_version),
         None => println!("prepared   nothing"),
     }
-    if let Some(state) = &state {
-        println!("upgrade    {}: {}", state.state, state.message);
-        println!("attempts   {}", state.attempt);
+    if let Some(standing) = &standing {
+        standing.lines().iter().for_each(|line| println!("{line}"));
         println!("log        /{LEAPP_LOG}");
+    }
+    if let (Some(own), Some(boots)) = (own, boots) {
+        lines(boots, own).iter().for_each(|line| println!("{line}"));
     }
     problems.iter().for_each(|p| println!("problem    {p}"));
     if unsettled {
@@ -35,25 +61,4 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Files that are no longer as they were built; by size, for a digest takes seconds.
-fn problems(root: &SysRoot, manifest: &Manifest) -> Vec<String> {
-    let files = [&manifest.image, &manifest.kernel, &manifest.initramfs];
-    let mut problems = Vec::new();
-    for artifact in files.into_iter().chain(manifest.hmac.as_ref()) {
-        match std::fs::metadata(root.at(&artifact.path)) {
-            Ok(meta) if meta.len() == artifact.size => {}
-            Ok(meta) => {
-                problems.push(format!(
-                    "{}: {} bytes in place of {}",
-                    artifact.path,
-                    meta.len(),
-                    artifact.size
-                ));
-            }
-            Err(e) => problems.push(format!("{}: {e}", artifact.path)),
-        }
-    }
-    problems
 }

@@ -94,7 +94,6 @@ fn outcome(before: Option<&State>, after: Option<&State>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livemode_common::contract::SCHEMA;
 
     #[test]
     fn what_the_boot_line_holds_back_is_not_wanted() {
@@ -128,12 +127,10 @@ mod tests {
     #[test]
     fn an_old_failure_is_not_told_as_a_new_one() {
         let state = |state, attempt, message: &str| State {
-            schema: SCHEMA,
             state,
-            time: 0,
             attempt,
             message: message.into(),
-            exit_code: None,
+            ..State::default()
         };
         let failed = state(Phase::Failed, 1, "leapp ended with 7");
         let again = state(Phase::Failed, 2, "leapp ended with 7");

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::args::{Cli, Command};
 use crate::facts::{Facts, Tracing};
+use crate::loader::Loader;
 use crate::plan::UpgradePlan;
 use crate::{by_hand, live, logs, status, upgrade};
 
@@ -31,7 +32,15 @@ pub(crate) fn run() -> Result<()> {
             if let Tracing::Impossible(why) = &facts.tracing {
                 eprintln!("livemode-run: no trace can be kept: {why}");
             }
-            print(&UpgradePlan::new(&source, &facts.tracing), json);
+            let loader = facts
+                .manifest
+                .as_ref()
+                .and_then(|manifest| Loader::of(&source, manifest));
+            let stand_in = loader.map(|loader| loader.planned_stand_in());
+            print(
+                &UpgradePlan::new(&source, &facts.tracing, stand_in.as_ref()),
+                json,
+            );
             Ok(())
         }
         Command::Status { json } => status::print(&source, json),

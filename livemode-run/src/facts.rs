@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use livemode_common::cmdline::Cmdline;
 use livemode_common::container::ContainerDir;
 use livemode_common::contract::{karg, BOOT_RECORD, MANIFEST, MANIFEST_FILE, RUN_DEVICE};
+use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fstab;
+use livemode_common::loader::script::decode;
 use livemode_common::mountinfo::Mount;
 use livemode_common::records::{BootRecord, Manifest, Records};
 use livemode_common::sysroot::SysRoot;
@@ -34,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) booted_sha256: Option<String>,
     /// Mount points that the source requires and that are not there.
     pub(crate) not_mounted: Vec<PathBuf>,
+    /// The source system as it is now, or why that cannot be told.
+    pub(crate) now: Result<Fingerprint, String>,
 }
 
 impl Facts {
@@ -44,6 +48,7 @@ impl Facts {
             manifest: Records::of(source).manifest()?,
             booted_sha256: BootRecord::load(Path::new(BOOT_RECORD))?.and_then(|boot| boot.sha256),
             not_mounted: not_mounted(&live::read(Path::new("/etc/fstab"))?, &live::mounts()?)?,
+            now: Fingerprint::of(source).map_err(|error| format!("{error:#}")),
         })
     }
 }
@@ -62,7 +67,7 @@ pub(crate) fn wrong_source(source: &SysRoot, cmdline: &Path) -> Result<Option<St
     let is_a_copy = line.last(karg::STATE_DIR).is_some_and(|records| {
         is_a_copy(
             source,
-            &Path::new(RUN_DEVICE).join(records.trim_start_matches('/')),
+            &Path::new(RUN_DEVICE).join(value(&line, records).trim_start_matches('/')),
         )
     });
     Ok(is_a_copy.then(|| {
@@ -78,9 +83,21 @@ fn tracing(line: &Cmdline, source: &SysRoot) -> Tracing {
     let Some(path) = line.last(karg::STRACE).filter(|path| !path.is_empty()) else {
         return Tracing::Off;
     };
-    match ContainerDir::new(source.path()).resolve(path) {
+    match ContainerDir::new(source.path()).resolve(value(line, path)) {
         Ok(path) => Tracing::Into(path),
         Err(error) => Tracing::Impossible(format!("{error:#}")),
+    }
+}
+
+/// A value of the boot line: our own entries have it encoded, those of upstream's actors as it is.
+fn value(line: &Cmdline, text: &str) -> String {
+    let is_ours = line
+        .last(karg::ROOT)
+        .is_some_and(|root| root.starts_with("livemode:"));
+    if is_ours {
+        decode(text)
+    } else {
+        text.to_owned()
     }
 }
 
@@ -158,6 +175,14 @@ UUID=c /run/upgrade/backup ext4 nofail 0 0
             Tracing::Into(dir.path().join("data/x"))
         );
         assert!(matches!(of("upgrade.strace=/circle/x"), Tracing::Impossible(_)));
+        assert_eq!(
+            of("root=livemode:UUID=x upgrade.strace=/a%20b"),
+            Tracing::Into(dir.path().join("a b"))
+        );
+        assert_eq!(
+            of("root=live:UUID=x upgrade.strace=/a%20b"),
+            Tracing::Into(dir.path().join("a%20b"))
+        );
     }
 
     #[test]

@@ -1,17 +1,29 @@
 //! What follows the upgrade: the reboot, or a message and a system that stays reachable.
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{anyhow, Context, Error, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
+use livemode_common::config::Config;
+use livemode_common::contract::{HOLD_UNIT, LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
+use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fsio;
+use livemode_common::loader::bls::Entry;
 use livemode_common::mountinfo::Mount;
-use livemode_common::records::{Phase, Records};
+use livemode_common::records::{Change, Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
 use crate::live;
+use crate::loader::Loader;
 use crate::output::Output;
+use crate::policy::{self, AfterFailure, Left};
+
+/// Seconds in which somebody can keep the live system up, after a failure.
+const COUNTDOWN_S: u64 = 60;
+const COUNTDOWN_STEP_S: u64 = 10;
+/// logind's records of who is logged in (sd_get_sessions(3)).
+const SESSIONS: &str = "/run/systemd/sessions";
 
 /// One run of the upgrade.
 pub(crate) struct Attempt<'a> {
@@ -19,6 +31,20 @@ pub(crate) struct Attempt<'a> {
     pub(crate) source: &'a SysRoot,
     /// Which run it is, from 1.
     pub(crate) number: u32,
+    /// What was built, once it is read.
+    pub(crate) manifest: Option<Manifest>,
+    /// Whether an admin has typed `upgrade` since this boot.
+    pub(crate) is_asked_for: bool,
+}
+
+impl Attempt<'_> {
+    fn loader(&self) -> Option<Loader> {
+        Loader::of(self.source, self.manifest.as_ref()?)
+    }
+
+    fn record(&self, change: Change) -> Result<()> {
+        Records::of(self.source).record(change)
+    }
 }
 
 /// Why an attempt has failed.
@@ -39,24 +65,75 @@ impl From<Error> for Fault {
     }
 }
 
-/// Makes what leapp has written durable, and only then says so in the records; then [`leave`].
+/// Makes what leapp has written durable, looks whether the upgraded system can boot, and only then makes it what boots and
+/// says so in the records; then [`leave`].
 pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
     if let Err(error) = sync(attempt.source, output) {
         let fault = error.context("leapp has finished, but the disk did not take all that it wrote");
         return Err(failure(attempt, &fault.into(), output));
     }
-    let message = "leapp has finished; the next boot is the upgraded system";
-    let recorded = Records::of(attempt.source).record(Phase::Succeeded, attempt.number, message, Some(0));
+    let loader = attempt.loader();
+    let target = match loader.as_ref().map(Loader::target).transpose() {
+        Ok(target) => target,
+        Err(error) => {
+            let fault = error.context("leapp has finished, but the upgraded system cannot boot");
+            return Err(failure(attempt, &fault.into(), output));
+        }
+    };
+    if let Err(error) = hand_over(attempt, loader.as_ref().zip(target.as_ref()), output) {
+        output.line(&format!("{error:#}"));
+        output.line(
+            "not rebooting: the upgraded system is whole; a boot of the upgrade's entry tries this once more",
+        );
+        return Err(error);
+    }
     output.line("the upgrade succeeded");
-    recorded
-        .context("recording that the upgrade succeeded")
-        .inspect_err(|error| {
-            output.line(&format!("{error:#}"));
-            output.line(
-                "not rebooting: the upgrade's entry would run leapp once more; boot the upgraded system's entry",
-            );
-        })?;
     leave(attempt.source, output)
+}
+
+/// Each record before its step, and success last of all.
+fn hand_over(attempt: &Attempt, target: Option<(&Loader, &Entry)>, output: &mut Output) -> Result<()> {
+    if let Some((loader, target)) = target {
+        let finishing = Change {
+            target: Some(target.id.clone()),
+            ..Change::new(
+                Phase::Finishing,
+                attempt.number,
+                "leapp has finished, and the upgraded system can boot; it is being made the default",
+            )
+        };
+        attempt
+            .record(finishing)
+            .context("recording that leapp has finished")?;
+        let shown = target.title.as_deref().unwrap_or(&target.id);
+        output.line(&format!("making {shown} the default"));
+        loader
+            .hand_over(&target.id)
+            .context("making the upgraded system the default")?;
+    }
+    let succeeded = Change {
+        exit_code: Some(0),
+        ..Change::new(
+            Phase::Succeeded,
+            attempt.number,
+            "leapp has finished; the next boot is the upgraded system",
+        )
+    };
+    attempt
+        .record(succeeded)
+        .context("recording that the upgrade succeeded")
+}
+
+/// The upgrade has succeeded before this boot: it does not run again. Where the loader is not ours, its entry may still be the
+/// default: a reboot could lead here again and again.
+pub(crate) fn already_done(source: &SysRoot, output: &mut Output) -> Result<()> {
+    output.line("the upgrade has succeeded already; it does not run again");
+    let manifest = Records::of(source).manifest()?;
+    if manifest.is_some_and(|manifest| manifest.boot.entry.is_some()) {
+        return leave(source, output);
+    }
+    output.line("make the upgraded system's entry the default one, then: systemctl reboot");
+    Ok(())
 }
 
 /// Reboots, unless an admin has put `.noreboot` on the source system.
@@ -71,19 +148,27 @@ pub(crate) fn leave(source: &SysRoot, output: &mut Output) -> Result<()> {
         return Ok(());
     }
     output.line("rebooting into the upgraded system");
+    reboot()
+}
+
+fn reboot() -> Result<()> {
     nix::unistd::sync();
     // Not waiting for it to be done, for it stops us too.
     Cmd::new("systemctl").args(["--no-block", "reboot"]).run()
 }
 
 /// Says why the upgrade failed, then records it, then says what to do; gives the error to end with. What goes wrong with
-/// the records is said after the cause and does not replace it. The system stays as it is and reachable; what else may
-/// follow a failure is decided here and nowhere else.
+/// the records is said after the cause and does not replace it. What else follows a failure is decided by [`policy`], and
+/// done here and nowhere else.
 pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> Error {
     let message = &fault.message;
     output.line(&format!("THE UPGRADE FAILED: {message}"));
-    let recorded =
-        Records::of(attempt.source).record(Phase::Failed, attempt.number, message, fault.exit_code);
+    let begun = has_begun(attempt.source, output);
+    let recorded = attempt.record(Change {
+        exit_code: fault.exit_code,
+        begun,
+        ..Change::new(Phase::Failed, attempt.number, message)
+    });
     let is_recorded = recorded.is_ok();
     // Its directory is made, which must not be the live system's own.
     let marked = match live::is_mounted(attempt.source.path()) {
@@ -101,30 +186,133 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
         output.line(&format!("{error:#}"));
     }
     nix::unistd::sync();
-    for line in advice(attempt.source.path(), is_recorded) {
+    let (loader, config) = (
+        attempt.loader(),
+        attempt.manifest.as_ref().map(|manifest| &manifest.config),
+    );
+    let left = Left {
+        begun,
+        has_loader: loader.is_some() && is_recorded,
+        is_attended: attempt.is_asked_for || is_somebody_here(),
+    };
+    let mut follows = policy::after_failure(left, config.unwrap_or(&Config::default()));
+    if !begun {
+        if let Some(Err(error)) = loader.as_ref().map(Loader::give_back) {
+            output.line(&format!("giving what boots back to the old system: {error:#}"));
+            follows = AfterFailure::Hold(None);
+        }
+    }
+    for line in advice(attempt.source.path(), left, follows) {
         output.line(&line);
     }
     nix::unistd::sync();
+    let done = match follows {
+        AfterFailure::Return => count_down(output),
+        AfterFailure::Hold(None) => Ok(()),
+        AfterFailure::Hold(Some(minutes)) => end_waiting_after(minutes),
+    };
+    if let Err(error) = done {
+        output.line(&format!("{error:#}"));
+    }
     anyhow!("the upgrade failed: {message}")
 }
 
-/// What an admin can do after a failure.
-fn advice(source: &Path, is_recorded: bool) -> Vec<String> {
-    let next_boot = if is_recorded {
-        "a boot of the upgrade's entry, which may still be the default, comes back here and waits until someone types: upgrade"
-    } else {
-        "the failure is not recorded: a boot of the upgrade's entry, which may still be the default, tries again by itself, \
-         unless the boot line says upgrade.autostart=0"
+/// Whether the RPM transaction has begun since leapp was started first; what cannot be told is taken for it.
+fn has_begun(source: &SysRoot, output: &mut Output) -> bool {
+    let last = match Records::of(source).state() {
+        Ok(Some(last)) => last,
+        // Nothing was started before a record of it.
+        Ok(None) => return false,
+        Err(_) => return true,
     };
-    vec![
+    if !last.may_have_begun() {
+        return false;
+    }
+    match (&last.before, Fingerprint::of(source)) {
+        (Some(before), Ok(now)) => before.has_begun(&now),
+        (None, _) => true,
+        (_, Err(error)) => {
+            output.line(&format!(
+                "whether the RPM transaction has begun cannot be told: {error:#}"
+            ));
+            true
+        }
+    }
+}
+
+/// Whether somebody is logged in, on a console or by ssh.
+fn is_somebody_here() -> bool {
+    fs::read_dir(SESSIONS).is_ok_and(|mut sessions| sessions.next().is_some())
+}
+
+/// The old system boots, unless somebody comes in the meantime.
+fn count_down(output: &mut Output) -> Result<()> {
+    let mut left = COUNTDOWN_S;
+    while left > 0 {
+        output.line(&format!("the old system boots in {left} s; to stay here: log in"));
+        std::thread::sleep(Duration::from_secs(COUNTDOWN_STEP_S));
+        left = left.saturating_sub(COUNTDOWN_STEP_S);
+        if is_somebody_here() {
+            output.line("somebody is logged in: staying here; to leave: systemctl reboot");
+            return Ok(());
+        }
+    }
+    reboot()
+}
+
+/// A live system that nobody comes to boots the old system.
+fn end_waiting_after(minutes: u32) -> Result<()> {
+    Cmd::new("systemd-run")
+        .arg(format!("--unit={HOLD_UNIT}"))
+        .arg(format!("--on-active={minutes}min"))
+        .args(["--timer-property=AccuracySec=1s", "systemctl", "reboot"])
+        .run()
+        .context("limiting how long this waits for somebody")
+}
+
+/// Somebody has come: the limit of an earlier failure no longer counts.
+pub(crate) fn end_of_waiting() {
+    // Where there was none, there is nothing to stop.
+    let _ = Cmd::new("systemctl")
+        .args(["stop", "--quiet", &format!("{HOLD_UNIT}.timer")])
+        .output();
+}
+
+/// What an admin can do after a failure, and what happens without one.
+fn advice(source: &Path, left: Left, follows: AfterFailure) -> Vec<String> {
+    let state = if left.begun {
+        "the RPM transaction has begun: the old system is no longer whole"
+    } else {
+        "the installed system is as it was"
+    };
+    let next_boot = match (left.begun, left.has_loader) {
+        (true, true) => "a reboot comes back here, and waits until someone types: upgrade",
+        (false, true) => "a reboot boots the old system; there livemode-prep status tells what happened",
+        (_, false) => {
+            "a boot of the upgrade's entry, which may still be the default, comes back here; choose the old system's entry in the \
+             boot menu"
+        }
+    };
+    let mut lines = vec![
         format!(
             "what happened is in /{LEAPP_LOG} on the source system, mounted at {}",
             source.display()
         ),
-        "to try again: upgrade    to leave: systemctl reboot, and choose the old system's entry in the boot menu".into(),
-        next_boot.into(),
-        "to give the upgrade up: livemode-prep remove, in the old system".into(),
-    ]
+        state.to_owned(),
+        "to try again: upgrade    to leave: systemctl reboot".to_owned(),
+        next_boot.to_owned(),
+        "to give the upgrade up: livemode-prep remove, in the old system".to_owned(),
+    ];
+    match follows {
+        AfterFailure::Hold(Some(minutes)) => {
+            lines.push(format!(
+                "the old system boots in {minutes} minutes unless someone types: upgrade"
+            ));
+        }
+        AfterFailure::Hold(None) => lines.push("this live system stays up".to_owned()),
+        AfterFailure::Return => {}
+    }
+    lines
 }
 
 fn mark(source: &SysRoot) -> Result<()> {
@@ -202,18 +390,28 @@ mod tests {
     }
 
     #[test]
-    fn the_advice_says_what_the_next_boot_does() {
-        let lines = |is_recorded| advice(Path::new("/run/upgrade"), is_recorded).join("\n");
-        assert!(lines(true).contains("comes back here and waits until someone types: upgrade"));
-        assert!(lines(false).contains("tries again by itself, unless the boot line says upgrade.autostart=0"));
-        for is_recorded in [true, false] {
-            let text = lines(is_recorded);
+    fn the_advice_says_what_is_left_and_what_the_next_boot_does() {
+        let lines = |begun, has_loader, follows| {
+            let left = Left {
+                begun,
+                has_loader,
+                is_attended: false,
+            };
+            advice(Path::new("/run/upgrade"), left, follows).join("\n")
+        };
+        let hold = AfterFailure::Hold(None);
+        assert!(lines(true, true, hold)
+            .contains("a reboot comes back here, and waits until someone types: upgrade"));
+        assert!(lines(true, true, hold).contains("no longer whole"));
+        assert!(lines(false, true, hold).contains("a reboot boots the old system"));
+        assert!(lines(false, true, hold).contains("the installed system is as it was"));
+        assert!(lines(false, false, hold).contains("choose the old system's entry in the boot menu"));
+        assert!(lines(false, true, hold).contains("this live system stays up"));
+        assert!(lines(false, true, AfterFailure::Hold(Some(30))).contains("boots in 30 minutes unless"));
+        for begun in [true, false] {
+            let text = lines(begun, true, AfterFailure::Return);
             assert!(text
                 .contains("/var/log/leapp/leapp-upgrade.log on the source system, mounted at /run/upgrade"));
-            assert!(
-                text.contains("choose the old system's entry in the boot menu"),
-                "{text}"
-            );
             assert!(text.contains("livemode-prep remove"), "{text}");
         }
     }

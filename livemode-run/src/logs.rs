@@ -108,7 +108,11 @@ pub(crate) fn to_source(source: &SysRoot) -> Result<()> {
 /// Where nothing is prepared there is nothing to record: the upgrade will say so.
 fn record_booted(records: &Records) -> Result<()> {
     if records.state()?.is_some() {
-        records.advance(&[Phase::Prepared], Phase::Booted, "the live system is up")?;
+        records.advance(
+            &[Phase::Prepared, Phase::Booted],
+            Phase::Booted,
+            "the live system is up",
+        )?;
     }
     Ok(())
 }
@@ -163,6 +167,7 @@ fn say(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use livemode_common::records::Change;
 
     #[test]
     fn the_live_system_is_up_only_once_and_only_where_something_is_prepared() {
@@ -172,10 +177,11 @@ mod tests {
         std::fs::create_dir(dir.path().join("livemode")).unwrap();
         for (before, after) in [
             (Phase::Prepared, Phase::Booted),
+            (Phase::Booted, Phase::Booted),
             (Phase::Upgrading, Phase::Upgrading),
             (Phase::Failed, Phase::Failed),
         ] {
-            records.record(before, 0, "before", None).unwrap();
+            records.record(Change::new(before, 0, "before")).unwrap();
             record_booted(&records).unwrap();
             assert_eq!(records.state().unwrap().unwrap().state, after);
         }

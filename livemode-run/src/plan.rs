@@ -5,6 +5,7 @@ use livemode_common::cmd::Cmd;
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::Tracing;
+use crate::loader::StandIn;
 use crate::trace;
 
 /// The file that stands in for /proc/cmdline: kernel-core's scriptlets write boot entries from it.
@@ -31,7 +32,9 @@ pub(crate) struct UpgradePlan {
 }
 
 impl UpgradePlan {
-    pub(crate) fn new(source: &SysRoot, tracing: &Tracing) -> Self {
+    /// The steps; `stand_in` covers GRUB's environment block, where that is ours to keep.
+    pub(crate) fn new(source: &SysRoot, tracing: &Tracing, stand_in: Option<&StandIn>) -> Self {
+        let covered = stand_in.map(|of| format!("--bind={}:{}", of.file.display(), of.covers));
         let steps = CALLS.iter().map(|call| {
             let container = Cmd::new("systemd-nspawn")
                 .arg(format!("--directory={}", source.path().display()))
@@ -46,6 +49,7 @@ impl UpgradePlan {
                 .args(["--timezone=off", "--resolv-conf=off", "--link-journal=no"])
                 .args(["--bind=/dev", "--bind=/proc", "--bind=/sys", "--bind=/run/udev"])
                 .arg(format!("--bind-ro={SOURCE_CMDLINE}:{CMDLINE_INSIDE}"))
+                .args(&covered)
                 .args([
                     "/bin/sh",
                     "-c",
@@ -92,7 +96,7 @@ mod tests {
     #[test]
     fn strace_stands_around_the_whole_of_it() {
         let trace = Tracing::Into("/run/upgrade/var/log/leapp.strace".into());
-        let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &trace);
+        let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &trace, None);
         let words: Vec<_> = plan.commands().iter().map(Cmd::words).collect();
         assert_eq!(words.len(), 2);
         assert_eq!(
@@ -117,9 +121,22 @@ mod tests {
     }
 
     #[test]
+    fn what_leapp_sets_in_grubs_block_is_kept_aside() {
+        let stand_in = StandIn {
+            file: "/run/upgrade/var/lib/leapp/livemode/grubenv".into(),
+            covers: "/boot/grub2/grubenv".into(),
+        };
+        let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &Tracing::Off, Some(&stand_in));
+        for step in &plan.steps {
+            let bind = "--bind=/run/upgrade/var/lib/leapp/livemode/grubenv:/boot/grub2/grubenv";
+            assert!(step.words().iter().any(|word| word == bind), "{step}");
+        }
+    }
+
+    #[test]
     fn without_a_trace_the_steps_run_as_they_are() {
         for tracing in [Tracing::Off, Tracing::Impossible("a circle".into())] {
-            let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &tracing);
+            let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &tracing, None);
             assert_eq!(plan.trace, None);
             let words: Vec<_> = plan.commands().iter().map(Cmd::words).collect();
             assert_eq!(words[0][..2], ["systemd-nspawn", "--directory=/run/upgrade"]);

@@ -43,7 +43,6 @@ pub(crate) fn by_itself(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livemode_common::contract::SCHEMA;
 
     #[test]
     fn the_last_word_on_the_boot_line_counts() {
@@ -61,12 +60,10 @@ mod tests {
     #[test]
     fn after_a_failure_the_upgrade_waits_for_an_admin() {
         let state = |state, message: &str| State {
-            schema: SCHEMA,
             state,
-            time: 0,
             attempt: 2,
             message: message.into(),
-            exit_code: None,
+            ..State::default()
         };
         let asked = Decision::Start("an admin has asked for it");
         let alone = Decision::Start("the boot line lets it start by itself");

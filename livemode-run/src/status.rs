@@ -2,11 +2,12 @@
 use anyhow::Result;
 use livemode_common::contract::{LEAPP_LOG, SCHEMA, SOURCE_MOUNT};
 use livemode_common::failure::precondition;
-use livemode_common::records::Records;
+use livemode_common::records::{Place, Records, Standing};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::live;
+use crate::loader::Loader;
 
 pub(crate) fn print(source: &SysRoot, as_json: bool) -> Result<()> {
     let dir = source.path();
@@ -16,18 +17,39 @@ pub(crate) fn print(source: &SysRoot, as_json: bool) -> Result<()> {
             live::not_mounted(dir)
         )));
     }
-    let state = Records::of(source).state()?;
+    let records = Records::of(source);
+    let (state, manifest) = (records.state()?, records.manifest()?);
+    let standing = state.as_ref().map(|state| Standing::of(state, Place::Live));
+    let boots = manifest.and_then(|manifest| Loader::of(source, &manifest)?.boots().ok());
     if as_json {
-        println!("{}", json!({"schema": SCHEMA, "upgrade": state}));
+        println!(
+            "{}",
+            json!({
+                "schema": SCHEMA,
+                "upgrade": state,
+                "state": state.as_ref().map(|state| state.state),
+                "since": state.as_ref().map(|state| state.time),
+                "attempts": state.as_ref().map(|state| &state.attempts),
+                "step": standing.as_ref().map(|standing| &standing.step),
+                "percent": null,
+                "error": standing.as_ref().and_then(|standing| standing.error.as_ref()),
+                "next_boots": boots,
+                "atomic": false,
+                "do_now": standing.as_ref().map(|standing| standing.do_now),
+            })
+        );
         return Ok(());
     }
-    match state {
-        Some(state) => {
-            println!("upgrade   {}: {}", state.state, state.message);
-            println!("attempts  {}", state.attempt);
-            println!("log       {}", source.at(LEAPP_LOG).display());
+    match &standing {
+        Some(standing) => {
+            standing.lines().iter().for_each(|line| println!("{line}"));
+            println!("log        {}", source.at(LEAPP_LOG).display());
         }
-        None => println!("upgrade   nothing is prepared on the source system"),
+        None => println!("upgrade    nothing is prepared on the source system"),
+    }
+    if let Some([next, after]) = boots {
+        println!("next boot  {next}");
+        println!("after that {after}");
     }
     Ok(())
 }

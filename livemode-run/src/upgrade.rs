@@ -5,14 +5,17 @@ use std::process::ExitStatus;
 
 use anyhow::Result;
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::BOOT_RECORD;
+use livemode_common::contract::{BOOT_RECORD, START_REQUEST};
 use livemode_common::failure::precondition;
+use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fsio;
-use livemode_common::records::{Manifest, Phase, Records, State};
+use livemode_common::records::{Change, Manifest, Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::{self, Facts, Tracing};
 use crate::finish::{self, Attempt, Fault};
+use crate::inhibitor::Inhibitor;
+use crate::loader::Loader;
 use crate::output::Output;
 use crate::plan::{under_strace, UpgradePlan, SOURCE_CMDLINE};
 use crate::trace::{self, Trace};
@@ -21,19 +24,45 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
     if let Some(why) = facts::wrong_source(source, cmdline)? {
         return Err(precondition(why));
     }
+    finish::end_of_waiting();
     let mut output = Output::new(source);
     let last = Records::of(source).state().inspect_err(|error| {
         output.line(&format!("the upgrade does not start: {error:#}"));
     })?;
     let Some(number) = next_attempt(last.as_ref()) else {
-        output.line("the upgrade has succeeded already; it does not run again");
-        return finish::leave(source, &mut output);
+        return finish::already_done(source, &mut output);
     };
-    let attempt = Attempt { source, number };
-    match steps(&attempt, cmdline, &mut output) {
+    let is_asked_for = Path::new(START_REQUEST).exists();
+    let mut attempt = Attempt {
+        source,
+        number,
+        manifest: None,
+        is_asked_for,
+    };
+    let result = match last.as_ref().and_then(|last| cut_off(last, is_asked_for)) {
+        Some(fault) => {
+            attempt.number = number - 1;
+            attempt.manifest = Records::of(source).manifest().ok().flatten();
+            Err(fault)
+        }
+        None => steps(&mut attempt, cmdline, last.as_ref(), &mut output),
+    };
+    match result {
         Ok(()) => finish::success(&attempt, &mut output),
         Err(fault) => Err(finish::failure(&attempt, &fault, &mut output)),
     }
+}
+
+/// What the record of a run says that the machine did not survive: it is not resumed by itself, for leapp may not be able
+/// to, and an admin should know.
+fn cut_off(last: &State, is_asked_for: bool) -> Option<Fault> {
+    (last.state == Phase::Upgrading && !is_asked_for).then(|| Fault {
+        message: format!(
+            "attempt {} did not complete: {}; the machine went down",
+            last.attempt, last.message
+        ),
+        exit_code: None,
+    })
 }
 
 /// The number of the attempt that comes after this state; `None` when the upgrade has succeeded.
@@ -46,10 +75,19 @@ fn next_attempt(last: Option<&State>) -> Option<u32> {
 }
 
 /// One step after the other, until one fails.
-fn steps(attempt: &Attempt, cmdline: &Path, output: &mut Output) -> Result<(), Fault> {
+fn steps(
+    attempt: &mut Attempt,
+    cmdline: &Path,
+    last: Option<&State>,
+    output: &mut Output,
+) -> Result<(), Fault> {
     output.open()?;
     let mut facts = Facts::gather(attempt.source, cmdline)?;
-    let source_arguments = ready(&facts)?.source_arguments.clone();
+    attempt.manifest.clone_from(&facts.manifest);
+    let manifest = ready(&facts, last)?;
+    let source_arguments = manifest.source_arguments.clone();
+    let loader = Loader::of(attempt.source, manifest);
+    let stand_in = loader.as_ref().map(Loader::stand_in).transpose()?;
     if let Tracing::Into(path) = &facts.tracing {
         if let Err(error) = trace::prepare(path) {
             facts.tracing = Tracing::Impossible(format!("{error:#}"));
@@ -60,15 +98,23 @@ fn steps(attempt: &Attempt, cmdline: &Path, output: &mut Output) -> Result<(), F
             "no trace can be kept: {why}; the upgrade goes on without one"
         ));
     }
-    let plan = UpgradePlan::new(attempt.source, &facts.tracing);
+    let plan = UpgradePlan::new(attempt.source, &facts.tracing, stand_in.as_ref());
     fsio::atomic_write(
         Path::new(SOURCE_CMDLINE),
         format!("{source_arguments}\n").as_bytes(),
         0o444,
     )?;
+    let mut before = before(&facts, last, output);
+    let _awake = Inhibitor::start(output);
     for (number, command) in plan.steps.iter().enumerate() {
         let step = format!("step {} of {}", number + 1, plan.steps.len());
-        Records::of(attempt.source).record(Phase::Upgrading, attempt.number, &step, None)?;
+        Records::of(attempt.source).record(Change {
+            before: before.take(),
+            ..Change::new(Phase::Upgrading, attempt.number, &step)
+        })?;
+        if let Some(loader) = loader.as_ref().filter(|_| number == 0) {
+            loader.keep_ours()?;
+        }
         let title = format!("attempt {}, {step}", attempt.number);
         let status = traced(command, plan.trace.as_deref(), &title, output)
             .map_err(|error| Fault::from(error.context(step.clone())))?;
@@ -77,6 +123,20 @@ fn steps(attempt: &Attempt, cmdline: &Path, output: &mut Output) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// What the record gets of the source system as it is before leapp runs. The first run's stays: what came after it may have
+/// changed the system.
+fn before(facts: &Facts, last: Option<&State>, output: &mut Output) -> Option<Fingerprint> {
+    if last.is_some_and(|last| last.may_have_begun() && last.before.is_some()) {
+        return None;
+    }
+    let now = facts.now.clone().map_err(|why| {
+        output.line(&format!(
+            "a failure will be taken for one in the middle of the RPM transaction: {why}"
+        ));
+    });
+    now.ok()
 }
 
 /// Why the step has failed, if it has.
@@ -114,7 +174,7 @@ fn traced(command: &Cmd, path: Option<&Path>, title: &str, output: &mut Output) 
 }
 
 /// What was built, unless something of it does not fit what was booted.
-fn ready(facts: &Facts) -> Result<&Manifest, Fault> {
+fn ready<'a>(facts: &'a Facts, last: Option<&State>) -> Result<&'a Manifest, Fault> {
     let fault = |message: String| Fault {
         message,
         exit_code: None,
@@ -131,6 +191,16 @@ fn ready(facts: &Facts) -> Result<&Manifest, Fault> {
             )))
         }
         _ => {}
+    }
+    let is_first = last.is_none_or(|last| !last.may_have_begun());
+    let changed = match (&manifest.source, &facts.now) {
+        (Some(built), Ok(now)) if is_first => built.changed(now),
+        _ => None,
+    };
+    if let Some(what) = changed {
+        return Err(fault(format!(
+            "the source system has changed since the image was built ({what}); build it again"
+        )));
     }
     if facts.not_mounted.is_empty() {
         return Ok(manifest);
@@ -156,12 +226,9 @@ mod tests {
     #[test]
     fn attempts_are_counted_until_one_has_succeeded() {
         let state = |state, attempt| State {
-            schema: SCHEMA,
             state,
-            time: 0,
             attempt,
-            message: String::new(),
-            exit_code: None,
+            ..State::default()
         };
         for (last, next) in [
             (None, Some(1)),
@@ -201,11 +268,13 @@ mod tests {
         assert!(run(&source, &cmdline)
             .unwrap_err()
             .is::<livemode_common::failure::Failure>());
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             source: &source,
             number: 1,
+            manifest: None,
+            is_asked_for: false,
         };
-        let fault = steps(&attempt, &cmdline, &mut Output::new(&source)).unwrap_err();
+        let fault = steps(&mut attempt, &cmdline, None, &mut Output::new(&source)).unwrap_err();
         assert_eq!(fault.message, crate::live::not_mounted(source.path()));
         assert!(!dir.path().join("var").exists());
     }
@@ -241,8 +310,10 @@ mod tests {
             boot: BootEntry {
                 loader: "none".into(),
                 arguments: String::new(),
-                former_default: None,
+                entry: None,
             },
+            id: "b1".into(),
+            source: Some(Fingerprint::default()),
             source_arguments: "root=UUID=x ro".into(),
             config: Config::default(),
             versions: std::collections::BTreeMap::new(),
@@ -274,16 +345,96 @@ mod tests {
             ),
         ] {
             let facts = Facts {
+                now: Ok(Fingerprint::default()),
                 tracing: Tracing::Off,
                 manifest: built.map(manifest),
                 booted_sha256: booted.map(str::to_owned),
                 not_mounted: not_mounted.into_iter().map(Into::into).collect(),
             };
-            let said = ready(&facts).map_err(|fault| (fault.message, fault.exit_code));
+            let said = ready(&facts, None).map_err(|fault| (fault.message, fault.exit_code));
             match fault {
                 None => assert_eq!(said, Ok(&manifest("a"))),
                 Some(fault) => assert_eq!(said, Err((fault.into(), None))),
             }
         }
+    }
+
+    #[test]
+    fn a_system_that_has_changed_since_the_build_is_not_upgraded_but_one_in_the_middle_of_it_is() {
+        let facts = Facts {
+            tracing: Tracing::Off,
+            manifest: Some(manifest("a")),
+            booted_sha256: None,
+            not_mounted: Vec::new(),
+            now: Ok(Fingerprint {
+                packages: "other".into(),
+                ..Fingerprint::default()
+            }),
+        };
+        let state = |phase| State {
+            state: phase,
+            ..State::default()
+        };
+        let fault = ready(&facts, Some(&state(Phase::Booted))).unwrap_err();
+        assert_eq!(
+            fault.message,
+            "the source system has changed since the image was built (installed packages); build it again"
+        );
+        assert!(ready(&facts, Some(&state(Phase::Upgrading))).is_ok());
+        let unknown = Facts {
+            now: Err("no rpm".into()),
+            ..facts
+        };
+        assert!(ready(&unknown, None).is_ok());
+    }
+
+    #[test]
+    fn what_a_run_started_from_is_kept_until_another_starts_from_a_whole_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = Output::new(&SysRoot::new(dir.path()));
+        let facts = Facts {
+            tracing: Tracing::Off,
+            manifest: None,
+            booted_sha256: None,
+            not_mounted: Vec::new(),
+            now: Ok(Fingerprint::default()),
+        };
+        for (phase, begun, has_before, taken) in [
+            (Phase::Booted, false, false, true),
+            (Phase::Booted, false, true, true),
+            (Phase::Failed, false, true, true),
+            (Phase::Failed, true, true, false),
+            (Phase::Upgrading, false, true, false),
+            (Phase::Upgrading, false, false, true),
+        ] {
+            let last = State {
+                state: phase,
+                begun,
+                before: has_before.then(Fingerprint::default),
+                ..State::default()
+            };
+            assert_eq!(
+                before(&facts, Some(&last), &mut output).is_some(),
+                taken,
+                "{last:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_is_not_resumed_by_itself() {
+        let state = |phase| State {
+            state: phase,
+            attempt: 1,
+            message: "step 1 of 2".into(),
+            ..State::default()
+        };
+        let fault = cut_off(&state(Phase::Upgrading), false).unwrap();
+        assert_eq!(
+            fault.message,
+            "attempt 1 did not complete: step 1 of 2; the machine went down"
+        );
+        assert_eq!(cut_off(&state(Phase::Upgrading), true), None);
+        assert_eq!(cut_off(&state(Phase::Booted), false), None);
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::check;
-use super::options::{Config, KEYS};
+use super::options::{Config, OnFailure, KEYS};
 use crate::sysroot::SysRoot;
 use crate::yaml11::{self, Node, Value};
 
@@ -129,7 +129,10 @@ impl Merged {
             "url_to_load_squashfs_image_from" => config.url_to_load_squashfs_image_from = string(node)?,
             "setup_passwordless_root" => config.setup_passwordless_root = boolean(node)?,
             "setup_opensshd_using_auth_keys" => config.setup_opensshd_using_auth_keys = string(node)?,
-            _ => config.capture_strace_info_into = string(node)?,
+            "capture_strace_info_into" => config.capture_strace_info_into = string(node)?,
+            "on_failure" => config.on_failure = on_failure(node)?,
+            "hold_limit" => config.hold_limit = minutes(node)?,
+            _ => config.watchdog = boolean(node)?,
         }
         Ok(key)
     }
@@ -175,6 +178,25 @@ fn strings(node: &Node) -> Result<Vec<String>, String> {
         Value::List(items) => items.iter().map(string).collect(),
         other => Err(format!("expected a list of strings, found {other}")),
     }
+}
+
+fn on_failure(node: &Node) -> Result<OnFailure, String> {
+    match string(node)?.as_str() {
+        "return" => Ok(OnFailure::Return),
+        "hold" => Ok(OnFailure::Hold),
+        other => Err(format!("expected return or hold, found '{other}'")),
+    }
+}
+
+/// More than a year is a mistake.
+const MOST_MINUTES: u32 = 366 * 24 * 60;
+
+fn minutes(node: &Node) -> Result<u32, String> {
+    let Value::Number(text) = &node.value else {
+        return Err(format!("expected a number of minutes, found {}", node.value));
+    };
+    let minutes = text.parse().ok().filter(|minutes| *minutes <= MOST_MINUTES);
+    minutes.ok_or_else(|| format!("expected 0 to {MOST_MINUTES} minutes, found {text}"))
 }
 
 /// The known key that needs the fewest letters changed.
@@ -270,6 +292,22 @@ mod tests {
                 "livemode: {dracut_network: 2001-01-01}",
                 "a.yaml:1: livemode.dracut_network: expected a string, found the date 2001-01-01; put it into quotes",
             ),
+            (
+                "livemode: {on_failure: stay}",
+                "a.yaml:1: livemode.on_failure: expected return or hold, found 'stay'",
+            ),
+            (
+                "livemode: {hold_limit: soon}",
+                "a.yaml:1: livemode.hold_limit: expected a number of minutes, found the string 'soon'",
+            ),
+            (
+                "livemode: {hold_limit: -1}",
+                "a.yaml:1: livemode.hold_limit: expected 0 to 527040 minutes, found -1",
+            ),
+            (
+                "livemode: {hold_limit: 1.5}",
+                "a.yaml:1: livemode.hold_limit: expected 0 to 527040 minutes, found 1.5",
+            ),
         ] {
             assert_eq!(read(&[text]).faults, [fault], "{text}");
         }
@@ -298,6 +336,9 @@ livemode:
   setup_passwordless_root: true
   setup_opensshd_using_auth_keys: /root/keys
   capture_strace_info_into: /var/log/trace
+  on_failure: hold
+  hold_limit: 90
+  watchdog: false
 "]);
         assert_eq!(merged.faults, Vec::<String>::new());
         assert_eq!(
@@ -312,6 +353,9 @@ livemode:
                 setup_passwordless_root: true,
                 setup_opensshd_using_auth_keys: "/root/keys".into(),
                 capture_strace_info_into: "/var/log/trace".into(),
+                on_failure: OnFailure::Hold,
+                hold_limit: 90,
+                watchdog: false,
             }
         );
         assert!(KEYS.iter().all(|key| merged.places.contains_key(key)));

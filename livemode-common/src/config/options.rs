@@ -1,7 +1,18 @@
 //! The options, under the names that leapp's configuration has for them.
 use serde::{Deserialize, Serialize};
 
-/// The nine options of the `livemode` section.
+/// What follows a failure that has left the source system as it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The old system boots again, by itself.
+    #[default]
+    Return,
+    /// The live system stays up, for somebody to look.
+    Hold,
+}
+
+/// The options of the `livemode` section: the nine that leapp knows, then our own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
@@ -23,6 +34,13 @@ pub struct Config {
     pub setup_opensshd_using_auth_keys: String,
     /// File on the source system for leapp's strace; empty for none.
     pub capture_strace_info_into: String,
+    /// What follows a failure that has left the source system as it was.
+    pub on_failure: OnFailure,
+    /// Minutes after which a live system that waits for somebody boots the old system, where that is as it was; 0 for no
+    /// limit.
+    pub hold_limit: u32,
+    /// Whether a watchdog of the hardware resets a machine that hangs.
+    pub watchdog: bool,
 }
 
 impl Default for Config {
@@ -37,12 +55,15 @@ impl Default for Config {
             setup_passwordless_root: false,
             setup_opensshd_using_auth_keys: String::new(),
             capture_strace_info_into: String::new(),
+            on_failure: OnFailure::Return,
+            hold_limit: 0,
+            watchdog: true,
         }
     }
 }
 
 /// The keys, in the order of the documentation.
-pub const KEYS: [&str; 9] = [
+pub const KEYS: [&str; 12] = [
     "squashfs_image_path",
     "additional_packages",
     "autostart_upgrade_after_reboot",
@@ -52,4 +73,7 @@ pub const KEYS: [&str; 9] = [
     "setup_passwordless_root",
     "setup_opensshd_using_auth_keys",
     "capture_strace_info_into",
+    "on_failure",
+    "hold_limit",
+    "watchdog",
 ];

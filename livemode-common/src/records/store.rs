@@ -30,9 +30,17 @@ impl Records {
     /// The last state, or `None` before the first.
     ///
     /// # Errors
-    /// When the record is there but cannot be read or understood, or is of another schema than [`SCHEMA`].
+    /// When the record is there but cannot be read or understood, is torn, or is of another schema than [`SCHEMA`].
     pub fn state(&self) -> Result<Option<State>> {
-        read(&self.dir.join(STATE_FILE))
+        let path = self.dir.join(STATE_FILE);
+        let state: Option<State> = read(&path)?;
+        if state.as_ref().is_some_and(|state| !state.is_whole()) {
+            bail!(
+                "reading {}: it is not what was written (its checksum differs)",
+                path.display()
+            );
+        }
+        Ok(state)
     }
 
     /// What was built, or `None` when nothing is.
@@ -47,14 +55,10 @@ impl Records {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn record(&self, state: Phase, attempt: u32, message: &str, exit_code: Option<i32>) -> Result<()> {
+    pub fn record(&self, change: Change) -> Result<()> {
         let _lock = self.lock()?;
-        self.write(Change {
-            state,
-            attempt,
-            message: message.to_owned(),
-            exit_code,
-        })
+        // A record that cannot be read says nothing that could be kept.
+        self.write(self.state().ok().flatten().as_ref(), change)
     }
 
     /// Makes the next state durable if the last one is of `from`; gives whether it was. The attempt stays.
@@ -63,12 +67,8 @@ impl Records {
     /// When the last state cannot be read or the next one cannot be written.
     pub fn advance(&self, from: &[Phase], to: Phase, message: &str) -> Result<bool> {
         self.update(|last| {
-            last.filter(|last| from.contains(&last.state)).map(|last| Change {
-                state: to,
-                attempt: last.attempt,
-                message: message.to_owned(),
-                exit_code: None,
-            })
+            last.filter(|last| from.contains(&last.state))
+                .map(|last| Change::new(to, last.attempt, message))
         })
     }
 
@@ -79,8 +79,9 @@ impl Records {
     /// When the last state cannot be read or the next one cannot be written.
     pub fn update(&self, decide: impl FnOnce(Option<&State>) -> Option<Change>) -> Result<bool> {
         let _lock = self.lock()?;
-        match decide(self.state()?.as_ref()) {
-            Some(change) => self.write(change).map(|()| true),
+        let last = self.state()?;
+        match decide(last.as_ref()) {
+            Some(change) => self.write(last.as_ref(), change).map(|()| true),
             None => Ok(false),
         }
     }
@@ -94,15 +95,8 @@ impl Records {
         Ok(file)
     }
 
-    fn write(&self, change: Change) -> Result<()> {
-        let record = State {
-            schema: SCHEMA,
-            state: change.state,
-            time: now(),
-            attempt: change.attempt,
-            message: change.message,
-            exit_code: change.exit_code,
-        };
+    fn write(&self, last: Option<&State>, change: Change) -> Result<()> {
+        let record = State::followed_by(last, change, now());
         atomic_write(&self.dir.join(STATE_FILE), &to_json(&record)?, 0o600)
     }
 }
@@ -176,14 +170,21 @@ mod tests {
         let booted = |records: &Records| records.advance(&[Phase::Prepared], Phase::Booted, "up").unwrap();
         assert!(!booted(&records));
         assert_eq!(records.state().unwrap(), None);
-        records.record(Phase::Prepared, 3, "built", Some(1)).unwrap();
+        records
+            .record(Change {
+                exit_code: Some(1),
+                ..Change::new(Phase::Prepared, 3, "built")
+            })
+            .unwrap();
         assert!(booted(&records));
         let state = records.state().unwrap().unwrap();
         assert_eq!(
             (state.state, state.attempt, state.exit_code),
             (Phase::Booted, 3, None)
         );
-        records.record(Phase::Upgrading, 4, "step 1 of 2", None).unwrap();
+        records
+            .record(Change::new(Phase::Upgrading, 4, "step 1 of 2"))
+            .unwrap();
         assert!(!booted(&records));
         assert_eq!(at(&records), (Phase::Upgrading, 4, "step 1 of 2".into()));
     }
@@ -193,7 +194,7 @@ mod tests {
     fn of_many_who_advance_at_once_one_does() {
         for _ in 0..20 {
             let (dir, records) = records();
-            records.record(Phase::Prepared, 0, "built", None).unwrap();
+            records.record(Change::new(Phase::Prepared, 0, "built")).unwrap();
             let advanced = std::thread::scope(|scope| {
                 let journals: Vec<_> = (0..4)
                     .map(|_| {
@@ -203,8 +204,11 @@ mod tests {
                         })
                     })
                     .collect();
-                let upgrade =
-                    scope.spawn(|| records.record(Phase::Upgrading, 1, "step 1 of 2", None).unwrap());
+                let upgrade = scope.spawn(|| {
+                    records
+                        .record(Change::new(Phase::Upgrading, 1, "step 1 of 2"))
+                        .unwrap()
+                });
                 upgrade.join().unwrap();
                 journals
                     .into_iter()
@@ -221,7 +225,7 @@ mod tests {
     #[test]
     fn who_decides_keeps_the_others_waiting() {
         let (dir, records) = records();
-        records.record(Phase::Prepared, 0, "built", None).unwrap();
+        records.record(Change::new(Phase::Prepared, 0, "built")).unwrap();
         let (waiting, begins) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             records
@@ -231,18 +235,13 @@ mod tests {
                     scope.spawn(move || {
                         waiting.send(()).unwrap();
                         Records::in_dir(&dir)
-                            .record(Phase::Upgrading, 1, "step 1 of 2", None)
+                            .record(Change::new(Phase::Upgrading, 1, "step 1 of 2"))
                             .unwrap();
                     });
                     begins.recv().unwrap();
                     // A lock that another open file holds is not to be had: whoever comes now waits.
                     assert!(File::open(dir_of(&records)).unwrap().try_lock().is_err());
-                    Some(Change {
-                        state: Phase::Booted,
-                        attempt: 0,
-                        message: "up".into(),
-                        exit_code: None,
-                    })
+                    Some(Change::new(Phase::Booted, 0, "up"))
                 })
                 .unwrap();
         });
@@ -256,17 +255,20 @@ mod tests {
     #[test]
     fn a_refusal_hides_neither_success_nor_a_failed_attempt() {
         let state = |state, message: &str| State {
-            schema: SCHEMA,
             state,
-            time: 0,
             attempt: 2,
             message: message.into(),
             exit_code: Some(7),
+            ..State::default()
         };
         let refused = "the image was refused in early boot: too short";
         for (before, after, is_refusal) in [
             (state(Phase::Prepared, "built"), Some(refused), true),
-            (state(Phase::Upgrading, "step 1 of 2"), Some(refused), true),
+            (
+                state(Phase::Upgrading, "step 1 of 2"),
+                Some("attempt 2 did not complete; then the image was refused in early boot: too short"),
+                false,
+            ),
             (
                 state(Phase::Failed, "the image was refused in early boot: missing"),
                 Some(refused),
@@ -295,6 +297,7 @@ mod tests {
             );
             if let Some(change) = change {
                 assert_eq!((change.state, change.attempt), (Phase::Failed, 2));
+                assert_eq!(change.begun, before.state == Phase::Upgrading);
                 assert_eq!(
                     state(change.state, &change.message).is_refusal(),
                     is_refusal,
@@ -332,6 +335,11 @@ mod tests {
             let path = |name: &str| dir.path().join(name);
             let Some(fault) = fault else {
                 assert_eq!(at(&records), (Phase::Booted, 0, "up".into()));
+                // Without a checksum it is of an older version; with one it must be what was written.
+                let torn = content.replace('}', r#","checksum":"0"}"#);
+                std::fs::write(path(STATE_FILE), torn).unwrap();
+                let error = format!("{:#}", records.state().unwrap_err());
+                assert!(error.contains("not what was written"), "{error}");
                 continue;
             };
             let said = |name: &str, error: anyhow::Error| {

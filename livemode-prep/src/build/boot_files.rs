@@ -101,6 +101,20 @@ fn hmac(plan: &BuildPlan, target: &Target, chroot: &Chroot) -> Result<Option<Art
     artifact(plan, Origin::Made, &staged_file, &plan.paths.hmac, |_| ()).map(Some)
 }
 
+/// Gives a file a second name, on the disk; where the file system knows no second names, a copy.
+pub(crate) fn second_name(file: &Path, name: &Path) -> Result<()> {
+    match fs::remove_file(name) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(e).with_context(|| format!("removing {}", name.display()))
+        }
+        _ => {}
+    }
+    if fs::hard_link(file, name).is_err() {
+        stage(file, name, 0o600)?;
+    }
+    Ok(())
+}
+
 /// A file of leapp's: it has not been synced by whoever wrote it.
 fn in_place(plan: &BuildPlan, path: &Path) -> Result<Artifact> {
     File::open(path)

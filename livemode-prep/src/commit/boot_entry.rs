@@ -1,248 +1,125 @@
-//! Makes the boot entry by grubby(8), as leapp's own actors call it, and reads back what it left: what counts is what the
-//! loader will do.
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-
+//! What boots next, changed on the disk: GRUB's environment block, written in place and judged again afterwards.
 use anyhow::{bail, Context, Result};
-use livemode_common::cmd::Cmd;
-use livemode_common::cmdline::Cmdline;
-use livemode_common::contract::karg;
-use livemode_common::failure::precondition;
-use livemode_common::fsio::{atomic_write, sync_dir};
+use livemode_common::loader::files;
+use livemode_common::loader::grubenv::{Grubenv, NEXT_ENTRY, SAVED_ENTRY};
+use livemode_common::loader::next_boots::{Grub, NextBoots};
+use livemode_common::loader::own::{changed, Boots};
+use livemode_common::records::OwnEntry;
 use livemode_common::sysroot::SysRoot;
-use serde::{Deserialize, Serialize};
 
-use crate::facts::loader::efi_files;
-use crate::plan::boot_entry::GrubbyEntry;
+use crate::facts::loader::Loader;
+use crate::facts::source::MountTable;
 
-/// Entries by the Boot Loader Specification; grubby of el8 and newer keeps them.
-const ENTRIES: &str = "boot/loader/entries";
-/// Everything else that grubby and zipl write.
-const FILES: [&str; 5] = [
-    "boot/grub2/grubenv",
-    "boot/grub2/grub.cfg",
-    "etc/kernel/cmdline",
-    "etc/default/grub",
-    "etc/zipl.conf",
-];
-
-impl GrubbyEntry {
-    /// Makes sure that the old system boots while the files of the upgrade change.
-    pub(crate) fn disarm(&self) -> Result<()> {
-        match &self.former_default {
-            Some(former) if self.default()? == self.kernel => self.set_default(former),
-            _ => Ok(()),
-        }
+/// Lets the upgrade's entry boot once. Whether it may was judged before; here it is asked what GRUB will do with what is on
+/// the disk now, before and after.
+///
+/// # Errors
+/// When something else would boot next, or after that something else than the old system; the entry is not armed then.
+pub(crate) fn arm(root: &SysRoot, own: &OwnEntry, loop_risk: bool) -> Result<NextBoots> {
+    let boots = judge(root)?.with(&[(NEXT_ENTRY, &own.id)]).next_boots();
+    expect(own, boots.map_err(anyhow::Error::msg)?, loop_risk)?;
+    rewrite(root, own, Boots::UpgradeOnce)?;
+    let armed = next_boots(root).and_then(|boots| expect(own, boots, loop_risk));
+    if armed.is_err() {
+        disarm(root, own)?;
     }
-
-    /// Makes the entry, reads it back, and only then makes it the default one.
-    pub(crate) fn set(&self, arguments: &str) -> Result<()> {
-        if self.exists()? {
-            self.grubby().args(["--remove-kernel", &self.kernel]).run()?;
-        }
-        self.entry_calls(arguments).iter().try_for_each(Cmd::run)?;
-        self.settle(arguments)?;
-        self.arm()
-    }
-
-    /// Gives the entry that leapp has made exactly these arguments, and reads it back. It is not the default one then:
-    /// see [`Self::arm`].
-    pub(crate) fn complete(&self, arguments: &str) -> Result<()> {
-        if !self.exists()? {
-            return Err(precondition(format!(
-                "there is no boot entry for {}, which leapp makes after the build",
-                self.kernel
-            )));
-        }
-        self.disarm()?;
-        self.update_calls(arguments).iter().try_for_each(Cmd::run)?;
-        self.settle(arguments)
-    }
-
-    /// Makes sure that the entry has exactly these arguments.
-    fn settle(&self, arguments: &str) -> Result<()> {
-        if self.words()? != words(arguments) {
-            // grubby keeps one value for each key, and the copied entry has words of its own.
-            self.rewrite(arguments)?;
-        }
-        let (found, wanted) = (self.words()?, words(arguments));
-        if found != wanted {
-            let only = |these: &[String], those: &[String]| {
-                let only: Vec<&str> = these
-                    .iter()
-                    .filter(|w| !those.contains(w))
-                    .map(String::as_str)
-                    .collect();
-                only.join(" ")
-            };
-            bail!(
-                "the boot entry is not as it must be: missing '{}', too much '{}'",
-                only(&wanted, &found),
-                only(&found, &wanted)
-            );
-        }
-        Ok(())
-    }
-
-    /// Makes the entry the one that boots next.
-    pub(crate) fn arm(&self) -> Result<()> {
-        self.set_default(&self.kernel)?;
-        let default = self.default()?;
-        if default != self.kernel {
-            bail!("the boot entry was made, but {default} boots by default");
-        }
-        Ok(())
-    }
-
-    /// Puts the arguments into the entry's own file.
-    fn rewrite(&self, arguments: &str) -> Result<()> {
-        let dir = self.root.at(ENTRIES);
-        let name = Path::new(&self.kernel)
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        for path in files_in(&dir)? {
-            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            let boots_ours = |line: &str| {
-                line.strip_prefix("linux")
-                    .is_some_and(|kernel| kernel.trim().rsplit('/').next() == Some(&name))
-            };
-            if !text.lines().any(boots_ours) {
-                continue;
-            }
-            let line = |line: &str| match line.split_whitespace().next() {
-                Some("options") => format!("options {arguments}\n"),
-                _ => format!("{line}\n"),
-            };
-            let mode = fs::metadata(&path).map_or(0o600, |meta| meta.permissions().mode() & 0o777);
-            let text: String = text.lines().map(line).collect();
-            atomic_write(&path, text.as_bytes(), mode)?;
-        }
-        Ok(())
-    }
-
-    fn default(&self) -> Result<String> {
-        Ok(self.grubby().arg("--default-kernel").read()?.trim().to_owned())
-    }
-
-    fn set_default(&self, kernel: &str) -> Result<()> {
-        self.default_calls(kernel).iter().try_for_each(Cmd::run)
-    }
-
-    fn info(&self) -> Result<Option<String>> {
-        let (status, info, _) = self.grubby().args(["--info", &self.kernel]).output()?;
-        Ok(Some(info).filter(|info| status.success() && info.contains("kernel=")))
-    }
-
-    fn exists(&self) -> Result<bool> {
-        Ok(self.info()?.is_some())
-    }
-
-    /// The words that the entry boots with, sorted.
-    fn words(&self) -> Result<Vec<String>> {
-        let info = self
-            .info()?
-            .context("grubby does not know the entry it has made")?;
-        let value = |key: &str| {
-            let line = info
-                .lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            line.map(|value| {
-                value
-                    .strip_prefix('"')
-                    .and_then(|v| v.strip_suffix('"'))
-                    .unwrap_or(value)
-                    .to_owned()
-            })
-        };
-        let root = value("root")
-            .map(|root| format!("{}={root}", karg::ROOT))
-            .unwrap_or_default();
-        Ok(words(&format!("{root} {}", value("args").unwrap_or_default())))
-    }
+    armed
 }
 
-/// Takes the entry of a build back: the former default boots again.
-pub(crate) fn take_back(entry: &GrubbyEntry) -> Result<()> {
-    if !entry.exists()? {
-        // leapp removes it in the first phase after the reboot.
+fn expect(own: &OwnEntry, boots: NextBoots, loop_risk: bool) -> Result<NextBoots> {
+    if boots.next != own.id {
+        bail!("the boot entry was made, but GRUB would boot {} next", boots.next);
+    }
+    if boots.after != own.former_default && !loop_risk {
+        bail!(
+            "the boot entry was made, but after it GRUB would boot {} in place of {}",
+            boots.after,
+            own.former_default
+        );
+    }
+    Ok(boots)
+}
+
+/// Gives what boots back to the old system, where it is still the upgrade's. A default that is gone in the meantime is
+/// replaced by the newest entry that boots, and that is said.
+///
+/// # Errors
+/// When the block is there and cannot be read or written.
+pub(crate) fn disarm(root: &SysRoot, own: &OwnEntry) -> Result<()> {
+    if !root.at(&own.grubenv).exists() {
+        // The loader was replaced: nothing of it can boot our entry.
         return Ok(());
     }
-    entry.disarm()?;
-    entry.grubby().args(["--remove-kernel", &entry.kernel]).run()?;
-    entry.zipl().iter().try_for_each(Cmd::run)
-}
-
-fn words(line: &str) -> Vec<String> {
-    let mut words: Vec<String> = Cmdline::parse(line).0.iter().map(ToString::to_string).collect();
-    words.sort();
-    words
-}
-
-fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten() {
-        let path = entry
-            .with_context(|| format!("reading {}", dir.display()))?
-            .path();
-        if path.is_file() {
-            files.push(path);
-        }
+    let old = &own.former_default;
+    let is_default = read(root, own)?.get(SAVED_ENTRY).as_deref() == Some(&own.id);
+    let Some(grub) = judge(root).ok().filter(|_| is_default) else {
+        return rewrite(root, own, Boots::Old(old));
+    };
+    let back = grub.with(&[(NEXT_ENTRY, ""), (SAVED_ENTRY, old)]).next_boots();
+    if back.is_ok_and(|boots| boots.next == *old) {
+        return rewrite(root, own, Boots::Old(old));
     }
-    files.sort();
-    Ok(files)
+    let newest = grub.newest_sound(&own.id);
+    let newest = newest
+        .with_context(|| format!("{old}, the default before, does not boot, nor does another entry"))?;
+    eprintln!(
+        "livemode-prep: {old}, the default before the build, is gone or does not boot; {} takes its place",
+        newest.id
+    );
+    rewrite(root, own, Boots::Old(&newest.id))
 }
 
-/// The loader's files as they were, kept on the disk until the new entry stands.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Saved {
-    /// Each file, and where its copy lies, as the source system sees them.
-    files: Vec<(PathBuf, PathBuf)>,
+/// Makes the old system the default again where the default is an entry that boots this kernel: the one that leapp has made.
+///
+/// # Errors
+/// When the block cannot be read or written.
+pub(crate) fn take_default_from(root: &SysRoot, own: &OwnEntry, kernel: &str) -> Result<()> {
+    let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+    let default = read(root, own)?.get(SAVED_ENTRY);
+    let entries = files::entries(root);
+    let entry = entries.iter().find(|entry| Some(&entry.id) == default.as_ref());
+    match entry.and_then(|entry| entry.linux.as_deref()) {
+        Some(linux) if name(linux) == name(kernel) => rewrite(root, own, Boots::New(&own.former_default)),
+        _ => Ok(()),
+    }
 }
 
-impl Saved {
-    /// Copies the loader's files into `dir`, which is made.
-    pub(crate) fn save(root: &SysRoot, dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        let names = FILES.iter().map(PathBuf::from);
-        let efi = ["grub.cfg", "grubenv"]
-            .iter()
-            .flat_map(|name| efi_files(root, name));
-        let mut paths: Vec<PathBuf> = names.chain(efi).filter(|path| root.at(path).is_file()).collect();
-        paths.extend(files_in(&root.at(ENTRIES))?.iter().map(|path| root.inside(path)));
-        let mut files = Vec::new();
-        for (number, path) in paths.into_iter().enumerate() {
-            let copy = dir.join(number.to_string());
-            let from = root.at(&path);
-            let content = fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
-            atomic_write(&copy, &content, 0o600)?;
-            files.push((path, root.inside(&copy)));
-        }
-        Ok(Self { files })
-    }
+fn read(root: &SysRoot, own: &OwnEntry) -> Result<Grubenv> {
+    Grubenv::read(&root.at(&own.grubenv))
+}
 
-    /// Puts every file back that is not as it was, and removes entries that were not there.
-    pub(crate) fn restore(&self, root: &SysRoot) -> Result<()> {
-        for (path, copy) in &self.files {
-            // grubenv may be a link to the one on the EFI partition.
-            let at = root.at(path);
-            let at = fs::canonicalize(&at).unwrap_or(at);
-            let copy = root.at(copy);
-            let content = fs::read(&copy).with_context(|| format!("reading {}", copy.display()))?;
-            if fs::read(&at).is_ok_and(|now| now == content) {
-                continue;
-            }
-            let mode = fs::metadata(&at).map_or(0o600, |meta| meta.permissions().mode() & 0o777);
-            atomic_write(&at, &content, mode)?;
-        }
-        for path in files_in(&root.at(ENTRIES))? {
-            if !self.files.iter().any(|(saved, _)| root.at(saved) == path) {
-                fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-                sync_dir(path.parent().unwrap_or(root.path()))?;
-            }
-        }
-        Ok(())
+fn rewrite(root: &SysRoot, own: &OwnEntry, boots: Boots) -> Result<()> {
+    let env = read(root, own)?;
+    let new = changed(&env, &own.id, boots);
+    if new == env {
+        return Ok(());
     }
+    new.write_in_place(&root.at(&own.grubenv))
+}
+
+/// Whether the entry is the one that boots once.
+pub(crate) fn is_armed(root: &SysRoot, own: &OwnEntry) -> bool {
+    read(root, own).is_ok_and(|env| env.get(NEXT_ENTRY).as_deref() == Some(&own.id))
+}
+
+/// Arms an entry that was armed before, with the files of that time in their places.
+///
+/// # Errors
+/// When the block cannot be read or written.
+pub(crate) fn arm_again(root: &SysRoot, own: &OwnEntry) -> Result<()> {
+    rewrite(root, own, Boots::UpgradeOnce)
+}
+
+/// What boots next by the loader's files, and what after that.
+///
+/// # Errors
+/// Why that cannot be said.
+pub(crate) fn next_boots(root: &SysRoot) -> Result<NextBoots> {
+    judge(root)?.next_boots().map_err(anyhow::Error::msg)
+}
+
+fn judge(root: &SysRoot) -> Result<Grub> {
+    let loader = Loader::look(root, &MountTable::read(root)?)?;
+    let files = loader.grub.context("there is no configuration of GRUB")?;
+    Ok(files.grub)
 }

@@ -7,16 +7,15 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use livemode_common::contract::{SCHEMA, STATE_DIR};
 use livemode_common::fsio::{atomic_write, remove_temps, sync_dir};
+use livemode_common::records::OwnEntry;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
-use super::boot_entry::Saved;
+use super::boot_entry::{arm_again, disarm, is_armed};
 use crate::plan::paths::{former, staged};
 
 /// In the directory of our records.
 const RECORD: &str = "transaction.json";
-/// The loader's files as they were, in the same directory.
-const LOADER: &str = "loader-before";
 /// The last moments of killed children can keep a directory busy.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -41,8 +40,12 @@ pub(super) struct Record {
     /// A directory that goes with the transaction.
     work: Option<PathBuf>,
     changes: Vec<Recorded>,
-    /// The loader's files as they were.
-    loader: Option<Saved>,
+    /// The boot entry that may be armed.
+    #[serde(default)]
+    entry: Option<OwnEntry>,
+    /// Whether it was armed before.
+    #[serde(default)]
+    was_armed: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,7 +74,8 @@ impl Record {
             stage: Stage::Staging,
             work: work.map(|work| root.inside(work)),
             changes: targets.iter().map(|target| may_be_staged(root, target)).collect(),
-            loader: None,
+            entry: None,
+            was_armed: false,
         }
     }
 
@@ -101,17 +105,14 @@ impl Record {
         &mut self,
         root: &SysRoot,
         changes: &[Change],
-        with_loader: bool,
+        entry: Option<&OwnEntry>,
     ) -> Result<()> {
         self.changes = changes
             .iter()
             .map(|change| recorded(root, change))
             .collect::<Result<_>>()?;
-        if with_loader {
-            let copies = root.at(STATE_DIR).join(LOADER);
-            remove_all(&copies)?;
-            self.loader = Some(Saved::save(root, &copies)?);
-        }
+        self.entry = entry.cloned();
+        self.was_armed = entry.is_some_and(|entry| is_armed(root, entry));
         for change in &self.changes {
             keep(root, change)?;
         }
@@ -135,14 +136,17 @@ impl Record {
         atomic_write(&root.at(STATE_DIR).join(RECORD), &text, 0o600)
     }
 
-    /// Puts everything back as it was, then clears up. The loader last: until its files are back, the old system is its
-    /// default.
-    pub(super) fn undo(&mut self, root: &SysRoot) -> Result<()> {
+    /// Puts everything back as it was, then clears up. What boots is given back first: files and entry must not boot while they
+    /// do not fit each other. An entry that was armed is armed again where `rearm` says so: not when this comes much later.
+    pub(super) fn undo(&mut self, root: &SysRoot, rearm: bool) -> Result<()> {
+        if let Some(entry) = &self.entry {
+            disarm(root, entry)?;
+        }
         for change in self.changes.iter().rev() {
             put_back(root, change)?;
         }
-        if let Some(loader) = &self.loader {
-            loader.restore(root)?;
+        if let Some(entry) = self.entry.as_ref().filter(|_| rearm && self.was_armed) {
+            arm_again(root, entry)?;
         }
         // From here on there is nothing to put back.
         self.stage = Stage::Staging;
@@ -168,7 +172,6 @@ impl Record {
         if let Some(work) = &self.work {
             remove_all(&root.at(work))?;
         }
-        remove_all(&state_dir.join(LOADER))?;
         remove_temps(&state_dir)?;
         remove_file(&state_dir.join(RECORD))
     }
@@ -184,7 +187,7 @@ pub(super) fn settle(root: &SysRoot) -> Result<()> {
     };
     match record.stage {
         Stage::Staging | Stage::Committed => record.clear(root),
-        Stage::Committing => record.undo(root),
+        Stage::Committing => record.undo(root, false),
     }
 }
 

@@ -5,16 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Result;
 use livemode_common::contract::{MANIFEST, STATE, STATE_DIR};
 use livemode_common::failure::{precondition, Failure};
-use livemode_common::machine;
-use livemode_common::records::{Artifact, Manifest, Records};
+use livemode_common::records::{Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 
 use super::record::Change;
 use super::transaction::{remove_empty, LoaderChange, Transaction};
-use crate::args::EntryKeeper;
-use crate::facts::loader;
 use crate::facts::source::{read_fstab, MountTable};
-use crate::plan::boot_entry::GrubbyEntry;
 use crate::plan::mounts::unmounted;
 
 /// A second call is no error. What is not ours in the directory of our records stays, and is told.
@@ -45,14 +41,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         let files = files(root, manifest)?;
         all_mounted(root, &files)?;
         changes.extend(files.into_iter().map(|target| Change::Remove { target }));
-        if manifest.boot.loader != EntryKeeper::None.name() {
-            entry = Some(GrubbyEntry::of(
-                root,
-                &machine::arch()?,
-                loader::configs(root),
-                manifest,
-            ));
-        }
+        entry = manifest.boot.entry.as_ref();
         directories.extend(manifest.made_directories.iter().map(|dir| root.at(dir)));
     }
     for record in [STATE, MANIFEST] {
@@ -60,10 +49,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
             target: root.at(record),
         });
     }
-    transaction.commit(
-        &changes,
-        entry.as_ref().map_or(LoaderChange::None, LoaderChange::TakeBack),
-    )?;
+    transaction.commit(&changes, entry.map_or(LoaderChange::None, LoaderChange::Disarm))?;
 
     directories.push(state_dir.clone());
     remove_empty(&directories)?;
@@ -83,25 +69,35 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
     Ok(())
 }
 
-/// The image, and what of the boot files is there because of us.
+/// The image, the boot files, and the entry with its own names of them.
 fn files(root: &SysRoot, manifest: &Manifest) -> Result<Vec<PathBuf>> {
     let artifacts = [&manifest.image, &manifest.initramfs, &manifest.kernel]
         .into_iter()
-        .chain(&manifest.hmac);
-    let path = |artifact: &Artifact| {
-        let leads_out = Path::new(&artifact.path)
+        .chain(&manifest.hmac)
+        .map(|artifact| &artifact.path);
+    let entry = manifest.boot.entry.iter();
+    let entry = entry.flat_map(|entry| [&entry.path, &entry.kernel, &entry.initramfs]);
+    let path = |path: &String| {
+        let leads_out = Path::new(path)
             .components()
             .any(|part| part == Component::ParentDir);
         if leads_out {
             return Err(precondition(format!(
-                "{}: names {}",
-                root.at(MANIFEST).display(),
-                artifact.path
+                "{}: names {path}",
+                root.at(MANIFEST).display()
             )));
         }
-        Ok(root.at(&artifact.path))
+        Ok(root.at(path))
     };
-    artifacts.map(path).collect()
+    // The entry first: it must not name what is gone.
+    let mut files: Vec<PathBuf> = Vec::new();
+    for path in entry.chain(artifacts).map(path) {
+        let path = path?;
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 /// Beneath a mount that is missing now nothing of ours is to be found, and the manifest would be lost.

@@ -11,26 +11,27 @@ use std::process::{Child, Stdio};
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::STATE_DIR;
+use livemode_common::records::OwnEntry;
 use livemode_common::sysroot::SysRoot;
 
-use super::boot_entry::take_back;
+use super::boot_entry::{arm, disarm};
 use super::lock::Lock;
 use super::record::{remove_all, settle, Change, Record};
-use crate::plan::boot_entry::GrubbyEntry;
 
-/// What is to happen to the boot loader.
+/// What is to happen to what boots next. The entry itself is a file like the others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LoaderChange<'a> {
-    /// Nothing: nobody keeps an entry.
+    /// Nothing: no entry is ours.
     None,
-    /// The old system is its default while files and entry do not fit each other; leapp makes the entry later.
-    Disarm(&'a GrubbyEntry),
-    /// The entry is made with these arguments, and is the default.
-    Set(&'a GrubbyEntry, &'a str),
-    /// The entry that leapp has made gets these arguments, and is the default.
-    Complete(&'a GrubbyEntry, &'a str),
-    /// The entry goes.
-    TakeBack(&'a GrubbyEntry),
+    /// The old system boots, from before the files change on.
+    Disarm(&'a OwnEntry),
+    /// The same, and once the files are in their places the entry boots once.
+    Arm {
+        /// The entry.
+        own: &'a OwnEntry,
+        /// Whether it may boot again and again if early boot cannot clear it.
+        loop_risk: bool,
+    },
 }
 
 /// A transaction that has begun. Dropped before its commit, it leaves nothing.
@@ -112,20 +113,17 @@ impl Transaction {
     /// # Errors
     /// When something cannot be changed.
     pub(crate) fn commit(mut self, changes: &[Change], loader: LoaderChange) -> Result<()> {
-        let with_loader = !matches!(loader, LoaderChange::None);
-        self.record.begin_commit(&self.root, changes, with_loader)?;
+        self.record.begin_commit(&self.root, changes, loader.own())?;
         let done = loader
-            .before()
+            .before(&self.root)
             .and_then(|()| self.record.apply(&self.root))
-            .and_then(|()| loader.after());
+            .and_then(|()| loader.after(&self.root));
         if let Err(error) = done {
-            if let Err(second) = self.record.undo(&self.root) {
+            if let Err(second) = self.record.undo(&self.root, true) {
                 eprintln!("livemode-prep: undoing: {second:#}; the next build or remove tries it again");
             }
             return Err(error);
         }
-        // grubby and zipl have not synced what they wrote.
-        nix::unistd::sync();
         self.record.end_commit(&self.root)?;
         if let Err(error) = self.record.clear(&self.root) {
             eprintln!("livemode-prep: clearing up: {error:#}; the next build or remove does it");
@@ -145,24 +143,27 @@ impl Drop for Transaction {
     }
 }
 
-impl LoaderChange<'_> {
-    /// Until the files have changed, nothing may boot that does not fit them.
-    fn before(self) -> Result<()> {
+impl<'a> LoaderChange<'a> {
+    fn own(self) -> Option<&'a OwnEntry> {
         match self {
-            Self::None | Self::Complete(..) => Ok(()),
-            Self::Disarm(entry) | Self::Set(entry, _) => entry.disarm().context("making the boot entry"),
-            Self::TakeBack(entry) => take_back(entry).context("taking the boot entry back"),
+            Self::None => None,
+            Self::Disarm(own) | Self::Arm { own, .. } => Some(own),
         }
     }
 
-    fn after(self) -> Result<()> {
+    /// Until the files have changed, nothing may boot that does not fit them.
+    fn before(self, root: &SysRoot) -> Result<()> {
+        self.own().map_or(Ok(()), |own| {
+            disarm(root, own).context("giving what boots back to the old system")
+        })
+    }
+
+    fn after(self, root: &SysRoot) -> Result<()> {
         match self {
-            Self::None | Self::Disarm(_) | Self::TakeBack(_) => Ok(()),
-            Self::Set(entry, arguments) => entry.set(arguments).context("making the boot entry"),
-            Self::Complete(entry, arguments) => {
-                entry.complete(arguments).context("completing the boot entry")?;
-                entry.arm().context("making the boot entry the default one")
-            }
+            Self::None | Self::Disarm(_) => Ok(()),
+            Self::Arm { own, loop_risk } => arm(root, own, loop_risk)
+                .map(|_| ())
+                .context("arming the boot entry"),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn look(path: PathBuf) -> Result<Self> {
+    pub(crate) fn look(path: PathBuf) -> Result<Self> {
         let existing = path
             .ancestors()
             .find(|p| p.is_dir())
@@ -52,7 +52,7 @@ impl Place {
 }
 
 /// The file system under a directory, as the initramfs will have to find it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileSystem {
     pub(crate) fstype: String,
     pub(crate) source: String,
@@ -206,7 +206,8 @@ impl<'a> MountTable<'a> {
             .collect()
     }
 
-    fn file_system_under(&self, dir: &Place) -> Result<FileSystem> {
+    /// The file system that a place lies on.
+    pub(crate) fn file_system_under(&self, dir: &Place) -> Result<FileSystem> {
         let (existing, wanted) = if self.is_own {
             (self.root.inside(&dir.existing), self.root.inside(&dir.path))
         } else {

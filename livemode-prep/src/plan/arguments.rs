@@ -2,6 +2,7 @@
 use livemode_common::cmdline::{Cmdline, Word};
 use livemode_common::config::Config;
 use livemode_common::contract::karg;
+use livemode_common::loader::script::encode;
 
 use super::storage::Needs;
 use super::words::{self, Fate};
@@ -11,35 +12,19 @@ const LIMIT_BYTES: usize = 2000;
 /// Seconds after which a panic reboots, so that it can be read.
 const PANIC_S: &str = "60";
 
+/// systemd opens a watchdog of the hardware in the initramfs already (systemd 249; kernel-command-line(7)).
+const WATCHDOG: &str = "systemd.watchdog_sec";
+const WATCHDOG_S: &str = "60";
+
 /// dracut brings the network up for whoever needs it (dracut.cmdline(7)).
 const NEED_NETWORK: &str = "rd.neednet";
 
-/// What grubby(8) takes off the copied entry; of what else is on it too much, the entry's file is rid afterwards.
-pub(crate) const TAKEN_AWAY: [&str; 20] = [
-    "ro",
-    "rhgb",
-    "quiet",
-    "rd.lvm.lv",
-    "rootflags",
-    "rootfstype",
-    "init",
-    "rdinit",
-    "systemd.unit",
-    "root",
-    "BOOT_IMAGE",
-    "initrd",
-    "single",
-    "s",
-    "S",
-    "1",
-    "emergency",
-    "rescue",
-    "rd.break",
-    "rd.lvm",
-];
-
 /// Where the image is and what it must be.
 pub(crate) struct Image<'a> {
+    /// The build's name.
+    pub(crate) build: &'a str,
+    /// Where early boot finds GRUB's environment block.
+    pub(crate) grubenv: Option<&'a str>,
     /// What early boot finds its file system by: `UUID=…`, or a path.
     pub(crate) reference: &'a str,
     pub(crate) dir: &'a str,
@@ -65,13 +50,14 @@ pub(crate) fn arguments(
         vec![Word::pair(karg::ROOT, format!("livemode:{local}"))]
     } else {
         vec![
-            Word::pair(karg::ROOT, format!("livemode:{url}")),
+            Word::pair(karg::ROOT, format!("livemode:{}", encode(url))),
             Word::pair(karg::LOCAL, local),
         ]
     };
     words.extend([
-        Word::pair(karg::LIVE_DIR, image.dir),
-        Word::pair(karg::LIVE_IMAGE, image.name),
+        Word::pair(karg::LIVE_DIR, encode(image.dir)),
+        Word::pair(karg::LIVE_IMAGE, encode(image.name)),
+        Word::pair(karg::BUILD, image.build),
         Word::pair(karg::DIGEST, format!("sha256:{}", image.sha256)),
         Word::pair(karg::SIZE, image.size.to_string()),
         Word::flag("rw"),
@@ -84,9 +70,18 @@ pub(crate) fn arguments(
             },
         ),
     ]);
-    words.extend(image.state_dir.map(|dir| Word::pair(karg::STATE_DIR, dir)));
+    words.extend(
+        image
+            .state_dir
+            .map(|dir| Word::pair(karg::STATE_DIR, encode(dir))),
+    );
+    words.extend(
+        image
+            .grubenv
+            .map(|place| Word::pair(karg::GRUBENV, encode(place))),
+    );
     if !config.capture_strace_info_into.is_empty() {
-        words.push(Word::pair(karg::STRACE, &config.capture_strace_info_into));
+        words.push(Word::pair(karg::STRACE, encode(&config.capture_strace_info_into)));
     }
     for (key, value) in [
         ("enforcing", "0"),
@@ -99,6 +94,9 @@ pub(crate) fn arguments(
         ("systemd.firstboot", "off"),
     ] {
         words.push(Word::pair(key, value));
+    }
+    if config.watchdog {
+        words.push(Word::pair(WATCHDOG, WATCHDOG_S));
     }
     let mut ours: Vec<String> = words.iter().map(|w| w.key.clone()).collect();
     // The source's own ip= and their like stay beside these: another interface may need them.
@@ -152,6 +150,8 @@ mod tests {
     use super::*;
 
     const IMAGE: Image = Image {
+        build: "0123456789abcdef",
+        grubenv: Some("UUID=3:/grub2/grubenv"),
         reference: "UUID=1-2",
         dir: "/var/lib/leapp",
         name: "live-upgrade.img",
@@ -185,7 +185,7 @@ mod tests {
         );
         assert!(
             line.ends_with(
-                " systemd.firstboot=off ip=10.0.0.2::10.0.0.1:24::eth0:none nameserver=10.0.0.1 nameserver=10.0.0.3 \
+                " systemd.firstboot=off systemd.watchdog_sec=60 ip=10.0.0.2::10.0.0.1:24::eth0:none nameserver=10.0.0.1 nameserver=10.0.0.3 \
                  rd.neednet=1 ip=ibft"
             ),
             "{line}"
@@ -205,9 +205,10 @@ mod tests {
         assert_eq!(
             arguments(&IMAGE, &config, &source, &Needs::default(), &|_| true).to_string(),
             "root=livemode:UUID=1-2 rd.live.dir=/var/lib/leapp rd.live.squashimg=live-upgrade.img \
-             livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 \
-             livemode.state=/var/lib/leapp/livemode upgrade.strace=\"/var/log/my trace\" \
-             enforcing=0 rd.plymouth=0 plymouth.enable=0 rd.shell=0 rd.emergency=reboot panic=60 systemd.firstboot=off \
+             livemode.build=0123456789abcdef livemode.digest=sha256:ab livemode.size=9 rw upgrade.autostart=1 \
+             livemode.state=/var/lib/leapp/livemode livemode.grubenv=UUID=3:/grub2/grubenv \
+             upgrade.strace=/var/log/my%20trace \
+             enforcing=0 rd.plymouth=0 plymouth.enable=0 rd.shell=0 rd.emergency=reboot panic=60 systemd.firstboot=off systemd.watchdog_sec=60 \
              crashkernel=1G rd.luks.uuid=a rd.luks.uuid=b console=tty0 console=ttyS0,115200"
         );
     }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use livemode_common::cmd::Cmd;
 use livemode_common::config::Config;
 use livemode_common::failure::Failure;
+use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fstab::Entry;
 use livemode_common::image_ref::ImageRef;
 use livemode_common::records::{Manifest, Origin};
 use livemode_common::sysroot::SysRoot;
 
-use super::boot_entry::GrubbyEntry;
+use super::boot_entry::{Choice, EntryPlan};
 use super::findings::Findings;
 use super::items::Item;
 use super::paths::Paths;
@@ -28,6 +29,9 @@ use crate::facts::Facts;
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
+
+/// Digits of the image's digest: enough to tell one build from another.
+const BUILD_ID_DIGITS: usize = 16;
 
 /// The rule by which interfaces keep their names.
 const NAMES: &str = "interfaces have the names that they have now";
@@ -56,8 +60,12 @@ pub(crate) struct BuildPlan {
     pub(crate) budgets: Vec<Budget>,
     pub(crate) paths: Paths,
     pub(crate) entry_keeper: EntryKeeper,
-    /// The boot entry, where grubby makes one.
-    pub(crate) entry: Option<GrubbyEntry>,
+    /// The boot entry, where it is ours.
+    pub(crate) entry: Option<EntryPlan>,
+    /// Whether it may boot again and again if early boot cannot clear it.
+    pub(crate) loop_risk: bool,
+    /// The source system as it is now, where that could be told.
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// Who makes kernel and initramfs.
     pub(crate) boot_files: Origin,
     /// What must be in the initramfs beside our module.
@@ -82,7 +90,8 @@ pub(crate) struct Target {
 
 impl BuildPlan {
     /// Decides everything. What stands against it is found, not an error: a refused plan can be shown too.
-    pub(crate) fn make(facts: Facts, entry_keeper: EntryKeeper) -> Self {
+    pub(crate) fn make(facts: Facts, choice: Choice) -> Self {
+        let entry_keeper = choice.keeper(facts.loader.as_ref());
         let mut findings = Findings::default();
         refusals::of_source(&facts, &mut findings);
         let target = facts
@@ -115,8 +124,13 @@ impl BuildPlan {
             &facts.source,
             &facts.config.squashfs_image_path,
             boot_content,
+            entry_keeper != EntryKeeper::None,
         );
-        let entry = entry(&facts, entry_keeper, &paths, &root, &mut findings);
+        let choice = Choice {
+            keeper: Some(entry_keeper),
+            ..choice
+        };
+        let entry = entry(&facts, choice, &paths, &root, &mut findings);
         let boot_files = if boot_content.is_some() {
             Origin::Given
         } else {
@@ -141,6 +155,8 @@ impl BuildPlan {
             paths,
             entry_keeper,
             entry,
+            loop_risk: choice.loop_risk,
+            fingerprint: facts.fingerprint.ok(),
             boot_files,
             requested,
             earlier: facts.earlier,
@@ -151,6 +167,13 @@ impl BuildPlan {
         plan.findings.warnings.extend(dropped);
         let longest = plan.arguments(&"0".repeat(64), u64::from(u32::MAX));
         if let Err(why) = arguments::check_length(&longest) {
+            plan.findings.refuse(why);
+        }
+        if let Some(why) = plan
+            .entry
+            .as_ref()
+            .and_then(|entry| entry.text(&longest, "").err())
+        {
             plan.findings.refuse(why);
         }
         for fault in plan.budgets.iter().filter_map(Budget::fault) {
@@ -177,6 +200,7 @@ impl BuildPlan {
 
     /// The boot entry's kernel command line.
     pub(crate) fn arguments(&self, sha256: &str, size: u64) -> String {
+        let build = build_id(sha256);
         let name = self.paths.image.file_name().unwrap_or_default().to_string_lossy();
         let Source {
             image_device,
@@ -185,6 +209,11 @@ impl BuildPlan {
         } = &self.source;
         let state_dir = state_device.dir.to_string_lossy();
         let image = arguments::Image {
+            build: &build,
+            grubenv: self
+                .entry
+                .as_ref()
+                .and_then(|entry| entry.own.grubenv_on.as_deref()),
             reference: self.storage.image_reference.as_deref().unwrap_or("UUID=unknown"),
             dir: &image_device.dir.to_string_lossy(),
             state_dir: (image_device.source == state_device.source).then_some(&state_dir),
@@ -252,9 +281,6 @@ impl BuildPlan {
             &self.paths.work.join("root"),
             &image,
         ));
-        if let (Some(entry), EntryKeeper::Grubby) = (&self.entry, self.entry_keeper) {
-            commands.extend(entry.calls(&self.shown_arguments()));
-        }
         commands
     }
 
@@ -266,6 +292,11 @@ impl BuildPlan {
             .as_ref()
             .and_then(|target| target.kernel.hmac.as_ref())
             .map(|_| paths.hmac.as_path());
+        let own = self
+            .entry
+            .iter()
+            .flat_map(|_| [&paths.own_kernel, &paths.own_initramfs]);
+        let own = own.filter(|path| ![&paths.kernel, &paths.initramfs].contains(path));
         let files: [&Path; 5] = [
             &paths.image,
             &paths.kernel,
@@ -273,7 +304,11 @@ impl BuildPlan {
             &paths.state,
             &paths.manifest,
         ];
-        files.into_iter().chain(hmac).collect()
+        files
+            .into_iter()
+            .chain(hmac)
+            .chain(own.map(PathBuf::as_path))
+            .collect()
     }
 }
 
@@ -291,6 +326,11 @@ impl Target {
             kernel: kernel.clone(),
         })
     }
+}
+
+/// Names a build: two builds have different images, for the time is in each.
+pub(crate) fn build_id(sha256: &str) -> String {
+    sha256.chars().take(BUILD_ID_DIGITS).collect()
 }
 
 /// Those that dnf has to bring. Under leapp, which has installed what it was told to, there should be none.
@@ -415,26 +455,28 @@ fn image_names(source: &Source, storage: &Storage) -> Vec<String> {
 
 fn entry(
     facts: &Facts,
-    keeper: EntryKeeper,
+    choice: Choice,
     paths: &Paths,
     root: &SysRoot,
     findings: &mut Findings,
-) -> Option<GrubbyEntry> {
-    let earlier = facts.earlier.as_ref();
-    let has_entry = earlier.is_some_and(|manifest| manifest.boot.loader != EntryKeeper::None.name());
-    if keeper == EntryKeeper::None {
-        // Before there is a container nobody has been asked who is to keep the entry.
-        if has_entry && facts.userspace.is_some() {
+) -> Option<EntryPlan> {
+    // Before there is a container nothing stands yet that an entry could boot.
+    facts.userspace.as_ref()?;
+    if choice.keeper == Some(EntryKeeper::None) {
+        let earlier = facts.earlier.as_ref();
+        if earlier.is_some_and(|manifest| manifest.boot.entry.is_some()) {
             findings.refuse(
-                "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grubby, or first: \
+                "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grub, or first: \
                  livemode-prep remove",
             );
         }
         return None;
     }
-    let inside = |path: &Path| root.inside(path).display().to_string();
-    let entry = GrubbyEntry::planned(facts, inside(&paths.kernel), inside(&paths.initramfs));
-    entry.map_err(|why| findings.refuse(why)).ok()
+    let (kernel, initramfs) = (root.inside(&paths.own_kernel), root.inside(&paths.own_initramfs));
+    let entry = EntryPlan::new(facts, &kernel, &initramfs, choice.loop_risk);
+    entry
+        .map_err(|whys| whys.into_iter().for_each(|why| findings.refuse(why)))
+        .ok()
 }
 
 fn budgets(

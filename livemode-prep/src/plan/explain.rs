@@ -292,12 +292,17 @@ fn rule_of_our_word(key: &str) -> &'static str {
     match key {
         "root" | "livemode.local" | "rd.live.dir" | "rd.live.squashimg" => "early boot finds the image by it",
         "livemode.digest" | "livemode.size" => "early boot boots no image but this one",
-        "livemode.state" => "early boot writes down there why it refused an image",
+        "livemode.build" => "early boot knows by it which build the entry is of",
+        "livemode.grubenv" => "early boot clears and sets there what boots next",
+        "livemode.state" => {
+            "early boot reads there where the upgrade stands, and writes down why it refused an image"
+        }
         "upgrade.autostart" => "autostart_upgrade_after_reboot",
         "upgrade.strace" => "capture_strace_info_into",
         "rw" => "the live system writes into RAM",
         "enforcing" => "the live system has no labels to enforce SELinux by",
         "rd.plymouth" | "plymouth.enable" => "the console shows what happens",
+        "systemd.watchdog_sec" => "watchdog: a machine that hangs is reset by its hardware",
         "rd.shell" | "rd.emergency" | "panic" | "systemd.firstboot" => "nothing waits for a keyboard",
         _ => "",
     }
@@ -306,8 +311,8 @@ fn rule_of_our_word(key: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::EntryKeeper;
     use crate::facts::Facts;
+    use crate::plan::boot_entry::Choice;
 
     const FACTS: &str = include_str!("../../fixtures/facts.json");
 
@@ -315,7 +320,7 @@ mod tests {
         let mut facts: Value = serde_json::from_str(FACTS).unwrap();
         change(&mut facts);
         let facts: Facts = serde_json::from_value(facts).unwrap();
-        BuildPlan::make(facts, EntryKeeper::None)
+        BuildPlan::make(facts, Choice::default())
     }
 
     fn all_options(facts: &mut Value) {

@@ -28,7 +28,8 @@ const UNITS: [(&str, &str); 3] = [
 ];
 /// First-boot questions, tty1's log-in (the log is there), and what would work on disks or the image at shutdown:
 /// mdadm's and dracut's run dracut then, for minutes.
-const MASKED: [&str; 7] = [
+const MASKED: [&str; 8] = [
+    "ctrl-alt-del.target",
     "systemd-firstboot.service",
     "initial-setup.service",
     "getty@tty1.service",
@@ -108,7 +109,7 @@ pub(crate) fn items(
     );
     items.add(
         EVERY,
-        "it would ask at the first boot, take the log's console, or work on disks at shutdown",
+        "it would ask at the first boot, take the log's console, reboot at three keys, or work on disks at shutdown",
         MASKED.map(|unit| Item::Masked { unit }),
     );
     items.add(
@@ -122,6 +123,18 @@ pub(crate) fn items(
         STOPPED.map(|unit| Item::Stopped { unit }),
     );
     items.add(EVERY, "what the upgrade itself needs", own_services());
+    if config.watchdog {
+        let watchdog = include_bytes!("../../image/watchdog.conf");
+        items.add(
+            "watchdog",
+            "a machine that hangs is reset by its hardware, and boots what the loader then boots",
+            [Item::file(
+                "/etc/systemd/system.conf.d/livemode-watchdog.conf",
+                watchdog,
+                0o644,
+            )],
+        );
+    }
     services(config, storage, &mut items);
     log_in(config, listen, &mut items);
     let preset = live_units::preset(&items.items());
@@ -164,6 +177,11 @@ fn own_files() -> Vec<Item> {
         Item::file(
             "/etc/systemd/journald.conf.d/livemode.conf",
             include_bytes!("../../image/journald.conf"),
+            0o644,
+        ),
+        Item::file(
+            "/etc/systemd/logind.conf.d/livemode.conf",
+            include_bytes!("../../image/logind.conf"),
             0o644,
         ),
     ];

@@ -17,15 +17,30 @@ pub(crate) struct Paths {
     pub(crate) kernel: PathBuf,
     pub(crate) hmac: PathBuf,
     pub(crate) initramfs: PathBuf,
+    /// The names of kernel and initramfs in our own entry: leapp removes those that it knows when the upgrade begins.
+    pub(crate) own_kernel: PathBuf,
+    pub(crate) own_initramfs: PathBuf,
     pub(crate) state: PathBuf,
     pub(crate) manifest: PathBuf,
     pub(crate) work: PathBuf,
 }
 
 impl Paths {
-    /// For an image of this name; `given` is what leapp has made already.
-    pub(crate) fn new(root: &SysRoot, source: &Source, image: &str, given: Option<&BootContent>) -> Self {
-        let boot = BootPaths::for_arch(&source.arch);
+    /// For an image of this name; `given` is what leapp has made already. With an entry of our own and nothing given, kernel
+    /// and initramfs have our names only.
+    pub(crate) fn new(
+        root: &SysRoot,
+        source: &Source,
+        image: &str,
+        given: Option<&BootContent>,
+        has_entry: bool,
+    ) -> Self {
+        let own = BootPaths::own(&source.arch);
+        let boot = if has_entry {
+            BootPaths::own(&source.arch)
+        } else {
+            BootPaths::for_arch(&source.arch)
+        };
         let given =
             |path: fn(&BootContent) -> Option<&PathBuf>| given.and_then(path).map(|path| root.at(path));
         let named = |dir: &Path, path: &str| dir.join(Path::new(path).file_name().unwrap_or_default());
@@ -36,6 +51,8 @@ impl Paths {
                 .unwrap_or_else(|| named(&source.boot.path, &boot.hmac)),
             initramfs: given(|b| Some(&b.initram_path))
                 .unwrap_or_else(|| named(&source.boot.path, &boot.initramfs)),
+            own_kernel: named(&source.boot.path, &own.kernel),
+            own_initramfs: named(&source.boot.path, &own.initramfs),
             state: named(&source.state_dir.path, STATE),
             manifest: named(&source.state_dir.path, MANIFEST),
             work: source.image_dir.path.join(WORK),

@@ -107,25 +107,25 @@ impl BuildPlan {
 
     /// What the machine boots next once the build is done, and what it boots after that.
     fn boots(&self) -> (String, String) {
-        let default = self
-            .entry
-            .as_ref()
-            .and_then(|entry| entry.former_default.as_deref());
-        let default = default.unwrap_or("the old system");
-        match self.entry_keeper {
-            EntryKeeper::None => (
+        let Some(entry) = &self.entry else {
+            return (
                 "as now: no boot entry is made; make one with the kernel arguments below, or give --boot-entry".to_owned(),
                 "as now".to_owned(),
-            ),
-            EntryKeeper::Grubby => (
-                "the upgrade, by an entry that becomes the default".to_owned(),
-                format!("the upgrade again, until livemode-prep remove makes {default} the default"),
-            ),
-            EntryKeeper::Leapp => (
-                format!("{default}, until leapp has made its entry and livemode-prep entry has completed it; then the upgrade"),
-                "what leapp makes the default: it removes its entry when the upgrade begins".to_owned(),
-            ),
-        }
+            );
+        };
+        let (ours, old) = (&entry.boots.next, &entry.own.former_default);
+        let next = match self.entry_keeper {
+            EntryKeeper::Leapp => {
+                format!("{old}, until livemode-prep entry has armed the upgrade's; then {ours}, the upgrade")
+            }
+            _ => format!("{ours}, the upgrade, once"),
+        };
+        let after = if entry.boots.after == *old {
+            format!("{old}, as now")
+        } else {
+            format!("{old}, as soon as early boot has cleared next_entry, which GRUB cannot; until then the upgrade again")
+        };
+        (next, after)
     }
 
     /// As a program reads it.

@@ -2,9 +2,9 @@
 //! static network, and a Debian 12 container), each with something changed: what is found, and what is done about it.
 use serde_json::{json, Value};
 
+use super::boot_entry::Choice;
 use super::build_plan::BuildPlan;
 use super::items::Item;
-use crate::args::EntryKeeper;
 use crate::facts::Facts;
 
 const FACTS: &str = include_str!("../../fixtures/facts.json");
@@ -16,7 +16,7 @@ fn facts(change: impl FnOnce(&mut Value)) -> Facts {
 }
 
 fn plan(change: impl FnOnce(&mut Value)) -> BuildPlan {
-    BuildPlan::make(facts(change), EntryKeeper::None)
+    BuildPlan::make(facts(change), Choice::default())
 }
 
 /// The path to a value, with dots, gets another one.
@@ -262,63 +262,6 @@ fn what_is_missing_is_brought_by_dnf_but_under_leapp_it_is_a_fault() {
     assert_eq!(whole.budgets.len(), 1);
 }
 
-/// What an earlier build has written down.
-fn earlier(loader: &str) -> Value {
-    let artifact = json!({"path": "/x", "size": 1, "sha256": ""});
-    json!({"schema": 1, "image": artifact, "kernel": artifact, "hmac": null, "initramfs": artifact,
-           "kernel_version": "6", "compressor": "zstd", "source_arguments": "", "versions": {}, "created": 1,
-           "config": facts(|_| ()).config,
-           "boot": {"loader": loader, "arguments": "", "former_default": "/boot/vmlinuz-old"}})
-}
-
-#[test]
-fn an_earlier_builds_entry_needs_another_one() {
-    let found = refusals("earlier", earlier("grubby"));
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0].starts_with("an earlier build has a boot entry"),
-        "{found:?}"
-    );
-    assert_eq!(refusals("earlier", earlier("none")), Vec::<String>::new());
-    // Before there is a container nobody is asked who keeps the entry.
-    let check = plan(|facts| {
-        set(facts, "earlier", earlier("leapp"));
-        set(facts, "userspace", json!(null));
-    });
-    assert_eq!(check.findings.refusals, Vec::<String>::new());
-
-    let with_grubby = |loader: Value| {
-        let facts = facts(|facts| {
-            set(facts, "earlier", earlier("grubby"));
-            set(facts, "loader", loader);
-        });
-        BuildPlan::make(facts, EntryKeeper::Grubby)
-    };
-    let grubby =
-        |default: &str| json!({"has_grubby": true, "default_kernel": {"Ok": default}, "configs": []});
-    // Its own kernel is the default now: what was it before is known from the earlier build.
-    for (default, former) in [
-        ("/boot/vmlinuz-upgrade.x86_64", "/boot/vmlinuz-old"),
-        ("/boot/vmlinuz-4.18", "/boot/vmlinuz-4.18"),
-    ] {
-        let plan = with_grubby(grubby(default));
-        assert_eq!(plan.findings.refusals, Vec::<String>::new());
-        assert_eq!(
-            plan.entry.as_ref().unwrap().former_default.as_deref(),
-            Some(former)
-        );
-        let text = plan.summary();
-        assert!(
-            text.contains(&format!("until livemode-prep remove makes {former} the default")),
-            "{text}"
-        );
-    }
-    let failing = json!({"has_grubby": true, "default_kernel": {"Err": "grubby: it hung"}, "configs": []});
-    assert_eq!(with_grubby(failing).findings.refusals, ["grubby: it hung"]);
-    let missing = json!({"has_grubby": false, "default_kernel": {"Err": ""}, "configs": []});
-    assert!(with_grubby(missing).findings.refusals[0].starts_with("grubby is missing; install it"));
-}
-
 #[test]
 fn a_password_is_shown_nowhere() {
     let plan = plan(|facts| {
@@ -454,7 +397,7 @@ fn facts_for_others_show_no_password_of_this_build_or_an_earlier_one() {
     let url = "http://me:hunter2@host/i";
     let facts = facts(|facts| {
         set(facts, "config.url_to_load_squashfs_image_from", json!(url));
-        let mut before = earlier("none");
+        let mut before = super::boot_entry::tests::earlier(false);
         before["config"]["url_to_load_squashfs_image_from"] = json!(url);
         before["boot"]["arguments"] = json!(format!("root=livemode:{url} rw"));
         set(facts, "earlier", before);

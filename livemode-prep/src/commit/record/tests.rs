@@ -65,7 +65,8 @@ impl Source {
                 .iter()
                 .map(|change| recorded(&self.root, change).unwrap())
                 .collect(),
-            loader: None,
+            entry: None,
+            was_armed: false,
         };
         record.write(&self.root).unwrap();
         record

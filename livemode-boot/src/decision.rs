@@ -1,0 +1,233 @@
+//! What early boot does, by the records of the source system and the line it was booted with. Pure.
+use livemode_common::records::{Manifest, Phase, State};
+
+/// What is known before anything is mounted as root.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// The build that the boot entry names.
+    pub(crate) build: Option<&'a str>,
+    /// Whether what boots next can be changed from here.
+    pub(crate) has_loader: bool,
+    /// The build that lies on the disk, where its record can be read.
+    pub(crate) manifest: Option<&'a Manifest>,
+    /// Where the upgrade stands; an error where the record is there and cannot be understood.
+    pub(crate) state: Result<Option<&'a State>, ()>,
+}
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The image is mounted and `booted` recorded; the entry boots no more by itself.
+    Start,
+    /// The image is mounted, and its entry stays what boots: the upgrade is under way.
+    Resume,
+    /// The image is mounted, and nothing else is touched.
+    Mount,
+    /// The upgrade is done: the entry of this id is made the default, and the machine boots it.
+    Finish(String),
+    /// The old system is made the default, for this reason, and the machine boots it.
+    GoBack(&'static str),
+}
+
+/// The whole table, docs/stages.md shows it.
+pub(crate) fn decide(seen: Seen) -> Decision {
+    let Some(build) = seen.build else {
+        // An entry that somebody else has made.
+        return Decision::Mount;
+    };
+    let Ok(state) = seen.state else {
+        // What cannot be read may be an upgrade under way: the live system comes up, and waits.
+        return Decision::Mount;
+    };
+    let Some(state) = state else {
+        return Decision::Mount;
+    };
+    if let Some(target) = finished(state) {
+        return if seen.has_loader {
+            Decision::Finish(target.to_owned())
+        } else {
+            Decision::Mount
+        };
+    }
+    let is_other = seen.manifest.is_some_and(|manifest| manifest.id != build);
+    match (state.may_have_begun(), is_other) {
+        (true, _) => Decision::Resume,
+        (false, true) => Decision::GoBack("this boot entry is of another build"),
+        // Without a loader of ours the entry may be the default: after a failure nothing starts by itself.
+        (false, false) if state.state == Phase::Failed && !state.is_refusal() && !seen.has_loader => {
+            Decision::Mount
+        }
+        (false, false) => Decision::Start,
+    }
+}
+
+fn finished(state: &State) -> Option<&str> {
+    matches!(state.state, Phase::Finishing | Phase::Succeeded)
+        .then_some(state.target.as_deref())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use livemode_common::config::Config;
+    use livemode_common::contract::SCHEMA;
+    use livemode_common::records::{Artifact, BootEntry, Origin};
+
+    fn manifest(id: &str) -> Manifest {
+        let artifact = || Artifact {
+            origin: Origin::Made,
+            path: "/x".into(),
+            size: 1,
+            sha256: String::new(),
+        };
+        Manifest {
+            schema: SCHEMA,
+            id: id.into(),
+            source: None,
+            image: artifact(),
+            kernel: artifact(),
+            hmac: None,
+            initramfs: artifact(),
+            kernel_version: String::new(),
+            compressor: String::new(),
+            boot: BootEntry {
+                loader: "grub".into(),
+                arguments: String::new(),
+                entry: None,
+            },
+            source_arguments: String::new(),
+            config: Config::default(),
+            versions: std::collections::BTreeMap::new(),
+            made_directories: Vec::new(),
+            created: 0,
+        }
+    }
+
+    #[test]
+    fn each_state_has_its_decision() {
+        let (same, other) = (manifest("b1"), manifest("b2"));
+        let go_back = || Decision::GoBack("this boot entry is of another build");
+        let finish = || Decision::Finish("new".into());
+        let refusal = "the image was refused in early boot: too short";
+        for (phase, begun, message, target, with_loader, without, of_another) in [
+            (
+                Phase::Prepared,
+                false,
+                "",
+                None,
+                Decision::Start,
+                Decision::Start,
+                go_back(),
+            ),
+            (
+                Phase::Booted,
+                false,
+                "",
+                None,
+                Decision::Start,
+                Decision::Start,
+                go_back(),
+            ),
+            (
+                Phase::Failed,
+                false,
+                refusal,
+                None,
+                Decision::Start,
+                Decision::Start,
+                go_back(),
+            ),
+            (
+                Phase::Failed,
+                false,
+                "7",
+                None,
+                Decision::Start,
+                Decision::Mount,
+                go_back(),
+            ),
+            (
+                Phase::Failed,
+                true,
+                "7",
+                None,
+                Decision::Resume,
+                Decision::Resume,
+                Decision::Resume,
+            ),
+            (
+                Phase::Upgrading,
+                false,
+                "",
+                None,
+                Decision::Resume,
+                Decision::Resume,
+                Decision::Resume,
+            ),
+            (
+                Phase::Finishing,
+                false,
+                "",
+                Some("new"),
+                finish(),
+                Decision::Mount,
+                finish(),
+            ),
+            (
+                Phase::Succeeded,
+                false,
+                "",
+                Some("new"),
+                finish(),
+                Decision::Mount,
+                finish(),
+            ),
+            (
+                Phase::Succeeded,
+                false,
+                "",
+                None,
+                Decision::Resume,
+                Decision::Resume,
+                Decision::Resume,
+            ),
+        ] {
+            let state = State {
+                state: phase,
+                begun,
+                message: message.into(),
+                target: target.map(str::to_owned),
+                ..State::default()
+            };
+            let seen = |manifest, has_loader| Seen {
+                build: Some("b1"),
+                has_loader,
+                manifest,
+                state: Ok(Some(&state)),
+            };
+            assert_eq!(decide(seen(Some(&same), true)), with_loader, "{phase} {begun}");
+            assert_eq!(decide(seen(Some(&same), false)), without, "{phase} {begun}");
+            assert_eq!(decide(seen(Some(&other), true)), of_another, "{phase} {begun}");
+            assert_eq!(decide(seen(None, true)), with_loader, "{phase} {begun}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_brings_the_live_system_up() {
+        let state = State::default();
+        for (build, state) in [
+            (None, Ok(Some(&state))),
+            (Some("b1"), Err(())),
+            (Some("b1"), Ok(None)),
+        ] {
+            let seen = Seen {
+                build,
+                has_loader: true,
+                manifest: None,
+                state,
+            };
+            assert_eq!(decide(seen), Decision::Mount);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Where the upgrade stands, as a person is told it: the same words in the installed and in the live system. Pure.
+use super::{Phase, State};
+
+/// Which system is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The one on the disks, old or new.
+    Installed,
+    /// The one in the image.
+    Live,
+}
+
+/// What there is to say of a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What is going on, or was when the record ends.
+    pub step: String,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+    /// What to do now.
+    pub do_now: &'static str,
+    lines: Vec<String>,
+}
+
+impl Standing {
+    /// What there is to say of a state, in this place.
+    pub fn of(state: &State, place: Place) -> Self {
+        let mut lines = vec![
+            format!("upgrade    {}: {}", state.state, state.message),
+            format!("attempts   {}", state.attempt),
+        ];
+        lines.extend(
+            state
+                .attempts
+                .iter()
+                .map(|attempt| format!("           {}: {}", attempt.number, attempt.outcome)),
+        );
+        let do_now = do_now(state, place);
+        lines.push(format!("do now     {do_now}"));
+        Self {
+            step: state.message.clone(),
+            error: (state.state == Phase::Failed).then(|| state.message.clone()),
+            do_now,
+            lines,
+        }
+    }
+
+    /// For a person, each line with its name.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
+fn do_now(state: &State, place: Place) -> &'static str {
+    match (state.state, place) {
+        (Phase::Prepared, _) => "reboot: the upgrade's entry boots once; livemode-prep status shows what boots next",
+        (Phase::Booted, Place::Live) => "nothing where the upgrade starts by itself; else type: upgrade",
+        (Phase::Booted, Place::Installed) => {
+            "this system is as it was: the image was booted, and leapp did not run; to try again: livemode-prep arm, then \
+             reboot; to give the upgrade up: livemode-prep remove"
+        }
+        (Phase::Upgrading, Place::Live) => "wait; where nothing runs, it was cut off: to resume it type: upgrade",
+        (Phase::Upgrading, Place::Installed) => {
+            "the upgrade was cut off: boot the upgrade's entry, which is the default, and type: upgrade"
+        }
+        (Phase::Finishing, Place::Live) => "wait: the upgraded system is being made the default",
+        (Phase::Finishing | Phase::Succeeded, _) => {
+            "nothing: the system is upgraded; livemode-prep remove takes back what is left of the image"
+        }
+        (Phase::Failed, Place::Installed) if !state.may_have_begun() => {
+            "this system is as it was: look at the log; to try again: livemode-prep arm, then reboot; to give the upgrade up: \
+             livemode-prep remove"
+        }
+        (Phase::Failed, Place::Live) if !state.may_have_begun() => {
+            "the installed system is as it was: to try again type: upgrade; to leave: systemctl reboot, which boots the old \
+             system"
+        }
+        (Phase::Failed, Place::Live) => {
+            "the RPM transaction has begun: mend what the log names, then type: upgrade; a reboot comes back here"
+        }
+        (Phase::Failed, Place::Installed) => {
+            "the RPM transaction has begun: boot the upgrade's entry, mend what the log names, and type: upgrade"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Attempt;
+    use super::*;
+
+    #[test]
+    fn a_failure_says_whether_the_system_is_as_it_was_and_what_to_do() {
+        for (begun, place, words) in [
+            (false, Place::Installed, "livemode-prep arm"),
+            (false, Place::Live, "boots the old system"),
+            (true, Place::Installed, "boot the upgrade's entry"),
+            (true, Place::Live, "a reboot comes back here"),
+        ] {
+            let state = State {
+                state: Phase::Failed,
+                begun,
+                attempt: 1,
+                message: "leapp ended with 7".into(),
+                attempts: vec![Attempt {
+                    number: 1,
+                    outcome: "leapp ended with 7".into(),
+                    ..Attempt::default()
+                }],
+                checksum: Some(String::new()),
+                ..State::default()
+            };
+            let standing = Standing::of(&state, place);
+            assert!(standing.do_now.contains(words), "{}", standing.do_now);
+            assert_eq!(standing.error.as_deref(), Some("leapp ended with 7"));
+            assert_eq!(
+                standing.lines()[..3],
+                [
+                    "upgrade    failed: leapp ended with 7",
+                    "attempts   1",
+                    "           1: leapp ended with 7"
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn every_state_has_something_to_do_and_only_a_failure_an_error() {
+        for phase in [
+            Phase::Prepared,
+            Phase::Booted,
+            Phase::Upgrading,
+            Phase::Finishing,
+            Phase::Succeeded,
+        ] {
+            for place in [Place::Installed, Place::Live] {
+                let state = State {
+                    state: phase,
+                    ..State::default()
+                };
+                let standing = Standing::of(&state, place);
+                assert!(!standing.do_now.is_empty() && standing.error.is_none());
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which entry boots next: shown, and changed by itself once a build is there.
+use anyhow::Result;
+use livemode_common::contract::SCHEMA;
+use livemode_common::failure::precondition;
+use livemode_common::loader::next_boots::NextBoots;
+use livemode_common::records::{Manifest, OwnEntry, Phase, Records, State};
+use livemode_common::sysroot::SysRoot;
+use serde_json::json;
+
+use crate::args::{Json, Risk};
+use crate::commit::boot_entry::next_boots;
+use crate::commit::transaction::{LoaderChange, Transaction};
+use crate::facts::built::problems;
+
+/// Lets the upgrade's entry boot once.
+pub(crate) fn arm(root: &SysRoot, Json { json }: Json, risk: Risk) -> Result<()> {
+    let (manifest, own) = built(root)?;
+    if let Some(state) = Records::of(root).state()? {
+        may_be_armed(&state).map_err(precondition)?;
+    }
+    let faults = problems(root, &manifest);
+    if !faults.is_empty() {
+        return Err(precondition(format!(
+            "what was built is no longer as it was: {}; build it again",
+            faults.join("; ")
+        )));
+    }
+    let change = LoaderChange::Arm {
+        own: &own,
+        loop_risk: risk.accept_loop_risk,
+    };
+    Transaction::begin(root, &[], None, &[])?.commit(&[], change)?;
+    show(root, &own, json)
+}
+
+/// Lets the old system boot.
+pub(crate) fn disarm(root: &SysRoot, Json { json }: Json) -> Result<()> {
+    let (_, own) = built(root)?;
+    Transaction::begin(root, &[], None, &[])?.commit(&[], LoaderChange::Disarm(&own))?;
+    show(root, &own, json)
+}
+
+fn built(root: &SysRoot) -> Result<(Manifest, OwnEntry)> {
+    let manifest = Records::of(root)
+        .manifest()?
+        .ok_or_else(|| precondition("nothing is built; first: livemode-prep build"))?;
+    let own = manifest.boot.entry.clone().ok_or_else(|| {
+        precondition(format!(
+            "the entry of this build is kept by {}, not by us; build it again with --boot-entry grub",
+            manifest.boot.loader
+        ))
+    })?;
+    Ok((manifest, own))
+}
+
+/// What stands against a boot into the image, by where the upgrade stands.
+fn may_be_armed(state: &State) -> Result<(), String> {
+    match state.state {
+        Phase::Finishing | Phase::Succeeded => {
+            Err("the upgrade has succeeded already; livemode-prep remove takes back what is left".to_owned())
+        }
+        // The live system has made its entry the default, and resumes.
+        Phase::Upgrading => {
+            Err("an upgrade is under way; the upgrade's entry is the default until it has ended".to_owned())
+        }
+        Phase::Prepared | Phase::Booted | Phase::Failed => Ok(()),
+    }
+}
+
+fn show(root: &SysRoot, own: &OwnEntry, json: bool) -> Result<()> {
+    if json {
+        let boots = next_boots(root)?;
+        println!(
+            "{}",
+            json!({"schema": SCHEMA, "next_boots": [boots.next, boots.after]})
+        );
+    } else {
+        print(root, own);
+    }
+    Ok(())
+}
+
+/// Two lines: what boots next, and after that.
+pub(crate) fn print(root: &SysRoot, own: &OwnEntry) {
+    lines(next_boots(root), own)
+        .iter()
+        .for_each(|line| println!("{line}"));
+}
+
+pub(crate) fn lines(boots: Result<NextBoots>, own: &OwnEntry) -> Vec<String> {
+    let named = |id: &str| {
+        if id == own.id {
+            format!("{id}, the upgrade")
+        } else {
+            id.to_owned()
+        }
+    };
+    match boots {
+        Ok(boots) => vec![
+            format!("next boot  {}", named(&boots.next)),
+            format!("after that {}", named(&boots.after)),
+        ],
+        Err(error) => vec![format!("next boot  cannot be told: {error:#}")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_not_begun_is_armed() {
+        for (phase, may_be) in [
+            (Phase::Prepared, true),
+            (Phase::Booted, true),
+            (Phase::Failed, true),
+            (Phase::Upgrading, false),
+            (Phase::Finishing, false),
+            (Phase::Succeeded, false),
+        ] {
+            let state = State {
+                state: phase,
+                ..State::default()
+            };
+            assert_eq!(may_be_armed(&state).is_ok(), may_be, "{phase}");
+        }
+    }
+}
