@@ -7,7 +7,7 @@ use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::disk::{self, Mounted};
 use livemode_tests::testbed::{self, Suite};
-use livemode_tests::vm::{Drive, Machine, NO_NIC};
+use livemode_tests::vm::{Boot, Drive, Machine};
 
 fn main() -> ExitCode {
     livemode_common::failure::report("demo", run())
@@ -53,14 +53,12 @@ fn run() -> Result<()> {
     );
     let (kernel, initramfs) = (out.join("kernel"), out.join("initramfs"));
     let arguments = &manifest.boot.arguments;
-    let console = Machine {
-        disks: &[Drive::new(&image)],
+    let boot = Boot::Kernel {
         kernel: &kernel,
         initramfs: &initramfs,
         arguments,
-        nic: NO_NIC,
-    }
-    .run()?;
+    };
+    let console = Machine::new(&[Drive::new(&image)], boot).run()?;
     console
         .lines()
         .filter(|l| l.contains("livemode: "))
@@ -71,14 +69,12 @@ fn run() -> Result<()> {
     println!("\n== the upgraded disk boots with its own kernel");
     let (kernel, initramfs) = (out.join("source-kernel"), out.join("source-initramfs"));
     let arguments = testbed::source_arguments();
-    let console = Machine {
-        disks: &[Drive::new(&image)],
+    let boot = Boot::Kernel {
         kernel: &kernel,
         initramfs: &initramfs,
         arguments: &arguments,
-        nic: NO_NIC,
-    }
-    .run()?;
+    };
+    let console = Machine::new(&[Drive::new(&image)], boot).run()?;
     console
         .lines()
         .filter(|l| l.contains("report: "))

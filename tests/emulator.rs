@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use livemode_tests::container::Changed;
 use livemode_tests::testbed::{self, Suite};
-use livemode_tests::vm::{Drive, Machine, Stalled, NO_NIC};
+use livemode_tests::vm::{Boot, Drive, Machine, Stalled};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
@@ -51,14 +51,16 @@ impl Guest {
     }
 
     fn on<T>(&self, act: impl FnOnce(Machine) -> T) -> T {
-        act(Machine {
-            disks: &[Drive::new(self.dir.path().join("disk.img"))],
+        let boot = Boot::Kernel {
             kernel: &self.kernel,
             initramfs: &self.dir.path().join("initramfs"),
             // When its init ends the kernel panics, and with that the machine is over.
             arguments: "console=ttyS0 mitigations=off quiet panic=-1",
-            nic: NO_NIC,
-        })
+        };
+        act(Machine::new(
+            &[Drive::new(self.dir.path().join("disk.img"))],
+            boot,
+        ))
     }
 }
 

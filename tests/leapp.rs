@@ -16,7 +16,7 @@ use livemode_tests::container::{Changed, Programs};
 use livemode_tests::golden;
 use livemode_tests::source::{differences, listing, sorted_words, wait_for, SourceDisk, ENTRY, OLD_KERNEL};
 use livemode_tests::testbed::{self, Suite};
-use livemode_tests::vm::{Drive, Machine, NO_NIC};
+use livemode_tests::vm::{Boot, Drive, Machine};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 use serde_json::{json, Value};
@@ -352,14 +352,12 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
         })
         .collect::<Vec<_>>()
         .join(" ");
-    let machine = Machine {
-        disks: &[Drive::new(&disk)],
+    let boot = Boot::Kernel {
         kernel: &dir.path().join("vmlinuz-upgrade.x86_64"),
         initramfs: &dir.path().join("initramfs-upgrade.x86_64.img"),
         arguments: &arguments,
-        nic: NO_NIC,
     };
-    let console = machine.run().unwrap();
+    let console = Machine::new(&[Drive::new(&disk)], boot).run().unwrap();
     let upgraded = livemode_tests::disk::Mounted::new(&disk).unwrap();
     let state: Value = serde_json::from_str(&upgraded.read(STATE)).unwrap();
     assert_eq!(state["state"], "succeeded", "{console}");
@@ -373,7 +371,7 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
         .unwrap();
     fs::write(
         source.at("boot/grub2/grubenv"),
-        "# GRUB Environment Block\nsaved_entry=0123456789abcdef0123456789abcdef-5.14.0-1.el9.x86_64\n",
+        "# GRUB Environment Block\nsaved_entry=abcdef0123456789abcdef0123456789-5.14.0-1.el9.x86_64\n",
     )
     .unwrap();
     let run = leapp.livemode("FirstBoot");

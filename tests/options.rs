@@ -195,7 +195,7 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
         ensure!(ssh.run("livemode-run status")?.contains("booted"), "something runs already");
 
         let identity = ssh.run("cat /etc/machine-id; hostname")?;
-        ensure!(identity == "0123456789abcdef0123456789abcdef\ndemo-source\n", "{identity}");
+        ensure!(identity == "abcdef0123456789abcdef0123456789\ndemo-source\n", "{identity}");
 
         ssh.run("touch /run/upgrade/.noreboot")?;
         let _upgrade = ssh.spawn("upgrade");

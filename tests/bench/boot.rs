@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use livemode_tests::disk;
 use livemode_tests::testbed::{self, Prepared, Suite};
-use livemode_tests::vm::{Drive, Machine, NO_NIC};
+use livemode_tests::vm::{Boot, Drive, Machine};
 
 use crate::initramfs::Both;
 use crate::row::{median, Row};
@@ -52,14 +52,12 @@ fn seconds(prepared: &Prepared, initramfs: &Path, arguments: &str) -> Result<f64
     let dir = tempfile::tempdir()?;
     let disk = dir.path().join("disk.img");
     disk::copy(&prepared.disk(), &disk)?;
-    let machine = Machine {
-        disks: &[Drive::new(&disk)],
+    let boot = Boot::Kernel {
         kernel: &prepared.kernel(),
         initramfs,
         arguments,
-        nic: NO_NIC,
     };
-    let console = machine.with(|mut running| {
+    let console = Machine::new(&[Drive::new(&disk)], boot).with(|mut running| {
         // The whole line: the digits may come in pieces.
         running.expect_after("bench: root ", "\n")?;
         Ok(running.console())

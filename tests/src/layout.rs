@@ -16,7 +16,7 @@ use crate::container::Programs;
 use crate::disk::{self, Mounted};
 use crate::golden;
 use crate::testbed::{self, Suite};
-use crate::vm::{Bus, Drive, Machine, Running, NO_NIC};
+use crate::vm::{Boot, Bus, Drive, Machine, Running, NO_NIC};
 use crate::{cache, source};
 
 /// Where stock finds the image it has it after half a minute; where not, it would wait for the better part of an hour.
@@ -398,12 +398,14 @@ impl Assembled {
         arguments: &str,
         act: impl FnOnce(Machine) -> Result<T>,
     ) -> Result<T> {
-        act(Machine {
-            disks: &self.disks,
+        let boot = Boot::Kernel {
             kernel: &self.dir.path().join("kernel"),
             initramfs,
             arguments,
+        };
+        act(Machine {
             nic: self.nic,
+            ..Machine::new(&self.disks, boot)
         })
     }
 }
@@ -517,12 +519,14 @@ fn workshop(layout: &Layout, dir: &Path) -> Result<String> {
     add(job, "job".into(), 512, Bus::Virtio);
 
     let source = testbed::source()?;
-    let machine = Machine {
-        disks: &drives,
+    let boot = Boot::Kernel {
         kernel: &testbed::source_kernel(&source)?,
         initramfs: &source.join("boot/initrd.img-source"),
         arguments: "root=/dev/vda rw console=ttyS0 mitigations=off panic=5 quiet init=/workshop",
+    };
+    let machine = Machine {
         nic: layout.nic,
+        ..Machine::new(&drives, boot)
     };
     let console = machine.run()?;
     let said = console

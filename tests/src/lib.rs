@@ -5,6 +5,7 @@ pub mod cache;
 pub mod container;
 pub mod disk;
 pub mod golden;
+pub mod grub;
 pub mod layout;
 pub mod pulse;
 pub mod qmp;

@@ -44,6 +44,14 @@ impl Qmp {
         Ok(status.with_context(|| format!("no status: {answer}"))?.to_owned())
     }
 
+    /// Resets the machine, as its button does.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn reset(&mut self) -> Result<()> {
+        self.ask("system_reset").map(drop)
+    }
+
     fn ask(&mut self, command: &str) -> Result<Value> {
         let line = json!({ "execute": command }).to_string() + "\n";
         self.lines.get_mut().write_all(line.as_bytes())?;

@@ -20,7 +20,7 @@ const ARGUMENTS: &str = "root=UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 ro quiet
 /// The kernel of [`SourceDisk::with_grubby`]'s own entry.
 pub const OLD_KERNEL: &str = "/boot/vmlinuz-5.14.0-1.el9.x86_64";
 /// The entry that the stand-in of grubby makes for the upgrade.
-pub const ENTRY: &str = "boot/loader/entries/0123456789abcdef0123456789abcdef-upgrade.x86_64.conf";
+pub const ENTRY: &str = "boot/loader/entries/abcdef0123456789abcdef0123456789-upgrade.x86_64.conf";
 /// The arguments of its own entry.
 const LINE: &str =
     "root=/dev/mapper/cs-root ro rd.lvm.lv=cs/root rd.lvm.lv=cs/swap console=tty0 console=ttyS0 quiet";
@@ -61,7 +61,7 @@ impl SourceDisk {
         for dir in ["boot/loader/entries", "boot/grub2", "proc", "run"] {
             fs::create_dir_all(disk.at(dir))?;
         }
-        let id = "0123456789abcdef0123456789abcdef-5.14.0-1.el9.x86_64";
+        let id = "abcdef0123456789abcdef0123456789-5.14.0-1.el9.x86_64";
         fs::write(disk.at(OLD_KERNEL.trim_start_matches('/')), "kernel")?;
         fs::write(
             disk.at(&format!("boot/loader/entries/{id}.conf")),

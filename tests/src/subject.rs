@@ -5,8 +5,9 @@ use anyhow::Result;
 use livemode_common::contract::{JOURNAL_LOG, STATE};
 
 use crate::disk::{self, Mounted};
+use crate::grub;
 use crate::testbed::{self, Prepared, Suite};
-use crate::vm::{Drive, Machine, Running, NO_NIC};
+use crate::vm::{Boot, Drive, Machine, Running, NO_NIC};
 
 /// A source disk after `livemode-prep build`; it goes with the subject.
 pub struct Subject {
@@ -135,13 +136,30 @@ impl Subject {
     }
 
     fn machine<'a>(&'a self, disks: &'a [Drive], kernel: &'a Path, initramfs: &'a Path) -> Machine<'a> {
-        Machine {
-            disks,
+        let boot = Boot::Kernel {
             kernel,
             initramfs,
             arguments: &self.arguments,
+        };
+        Machine {
             nic: &self.nic,
+            ..Machine::new(disks, boot)
         }
+    }
+
+    /// The boots of whatever GRUB finds in the disk's /boot, through reboots until the guest powers off; their console.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn boot_by_grub(&self) -> Result<String> {
+        let loader = grub::loader_disk(grub::SOURCE_PREFIX)?;
+        let disks = [Drive::new(self.disk())];
+        let machine = Machine {
+            nic: &self.nic,
+            reboots: true,
+            ..Machine::new(&disks, Boot::Grub(&loader))
+        };
+        machine.run()
     }
 
     /// The boot of the source system with its own kernel, to the machine's end; its console.
@@ -151,13 +169,11 @@ impl Subject {
     pub fn boot_source(&self) -> Result<String> {
         let (disks, arguments) = ([Drive::new(self.disk())], testbed::source_arguments());
         let (kernel, initramfs) = (self.prepared.source_kernel(), self.prepared.source_initramfs());
-        Machine {
-            disks: &disks,
+        let boot = Boot::Kernel {
             kernel: &kernel,
             initramfs: &initramfs,
             arguments: &arguments,
-            nic: NO_NIC,
-        }
-        .run()
+        };
+        Machine::new(&disks, boot).run()
     }
 }

@@ -45,11 +45,12 @@ fn repositories() -> Result<PathBuf> {
 
 fn tree(kind: &str, suite: Suite) -> Result<PathBuf> {
     let repositories = repositories()?;
-    let (tree, packages, source) = (script("tree.sh"), script("repository.sh"), script("source"));
+    let (tree, packages) = (script("tree.sh"), script("repository.sh"));
+    let (loader, source) = (script("loader.sh"), script("source"));
     let name = format!("{kind}-{}", suite.name());
     let mut inputs: Vec<&Path> = vec![&tree, &packages];
     if kind == "source" {
-        inputs.push(&source);
+        inputs.extend([loader.as_path(), &source]);
     }
     cache::entry(&name, &[], &inputs, |out| {
         Cmd::new(&tree)

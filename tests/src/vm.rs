@@ -29,14 +29,57 @@ const SHOWN_LINES: usize = 40;
 pub struct Machine<'a> {
     /// The disks, which the machine writes to, in its order of names.
     pub disks: &'a [Drive],
-    /// Kernel given to QEMU.
-    pub kernel: &'a Path,
-    /// Initramfs given to QEMU.
-    pub initramfs: &'a Path,
-    /// The whole kernel command line.
-    pub arguments: &'a str,
+    /// What it boots.
+    pub boot: Boot<'a>,
     /// The network, as QEMU's `-nic` takes it.
     pub nic: &'a str,
+    /// Whether it boots again when the guest reboots or panics; otherwise that is its end.
+    pub reboots: bool,
+}
+
+/// What a machine boots.
+#[derive(Debug, Clone, Copy)]
+pub enum Boot<'a> {
+    /// What is given to QEMU.
+    Kernel {
+        /// The kernel.
+        kernel: &'a Path,
+        /// The initramfs.
+        initramfs: &'a Path,
+        /// The whole kernel command line.
+        arguments: &'a str,
+    },
+    /// What the GRUB of this loader disk ([`crate::grub::loader_disk`]) finds on the other disks. It is the last one; the
+    /// machine only reads it.
+    Grub(&'a Path),
+}
+
+impl Boot<'_> {
+    fn arguments(&self) -> Vec<String> {
+        match self {
+            Self::Kernel {
+                kernel,
+                initramfs,
+                arguments,
+            } => vec![
+                "-kernel".to_owned(),
+                kernel.display().to_string(),
+                "-initrd".to_owned(),
+                initramfs.display().to_string(),
+                "-append".to_owned(),
+                (*arguments).to_owned(),
+            ],
+            Self::Grub(loader) => vec![
+                "-drive".to_owned(),
+                format!(
+                    "file={},if=none,format=raw,id=loader,readonly=on",
+                    loader.display()
+                ),
+                "-device".to_owned(),
+                "virtio-blk-pci,drive=loader,serial=loader,bootindex=0".to_owned(),
+            ],
+        }
+    }
 }
 
 /// A disk of a machine.
@@ -124,8 +167,18 @@ impl Drive {
 /// No network at all.
 pub const NO_NIC: &str = "none";
 
-impl Machine<'_> {
-    /// Runs it until it powers off or reboots; gives what its serial console showed.
+impl<'a> Machine<'a> {
+    /// One without a network, whose reboot is its end.
+    pub fn new(disks: &'a [Drive], boot: Boot<'a>) -> Self {
+        Self {
+            disks,
+            boot,
+            nic: NO_NIC,
+            reboots: false,
+        }
+    }
+
+    /// Runs it until it powers off or, where that is its end, reboots; gives what its serial console showed.
     ///
     /// # Errors
     /// When it does neither within the limit; the end of its console is in the error. A stall of the emulator (no
@@ -187,16 +240,9 @@ impl Machine<'_> {
                 &MEMORY_MIB.to_string(),
             ])
             .args([
-                "-display",
-                "none",
-                "-serial",
-                "stdio",
-                "-monitor",
-                "none",
-                "-no-reboot",
-                "-nic",
-                self.nic,
+                "-display", "none", "-serial", "stdio", "-monitor", "none", "-nic", self.nic,
             ])
+            .args((!self.reboots).then_some("-no-reboot"))
             .args(["-object", "rng-builtin,id=r0", "-device", "virtio-rng-pci,rng=r0"])
             .args(
                 self.disks
@@ -204,11 +250,7 @@ impl Machine<'_> {
                     .enumerate()
                     .flat_map(|(number, disk)| disk.arguments(number)),
             )
-            .arg("-kernel")
-            .arg(self.kernel)
-            .arg("-initrd")
-            .arg(self.initramfs)
-            .args(["-append", self.arguments])
+            .args(self.boot.arguments())
             .spawn(|command| {
                 command
                     .stdin(Stdio::piped())
@@ -335,7 +377,19 @@ impl Running {
         Ok(Duration::ZERO)
     }
 
-    fn until(&mut self, found: impl Fn(&str) -> bool, what: &str) -> Result<String> {
+    /// Presses its reset button.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn reset(&self) -> Result<()> {
+        Qmp::connect(&self.control)?.reset()
+    }
+
+    /// Waits until its console is as it should be, which is `what`; the console.
+    ///
+    /// # Errors
+    /// When the machine ends or its time does before that.
+    pub fn until(&mut self, mut found: impl FnMut(&str) -> bool, what: &str) -> Result<String> {
         let look = |running: &Self, console: &str| -> Result<Look> {
             Ok(Look {
                 at: running.started.elapsed(),

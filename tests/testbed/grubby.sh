@@ -83,7 +83,7 @@ case $action in
         ;;
     add-kernel)
         [ -f "$kernel" ] || { echo "grubby: $kernel is not there" >&2 && exit 1; }
-        id=0123456789abcdef0123456789abcdef-${kernel##*/vmlinuz-}
+        id=abcdef0123456789abcdef0123456789-${kernel##*/vmlinuz-}
         options=$(with "$(field "$entries/$(saved).conf" options)" "$args")
         printf 'title %s\nversion upgrade\nlinux %s\ninitrd %s\noptions %s\n' "$title" "$kernel" "$initrd" "$options" \
             >"$entries/$id.conf"

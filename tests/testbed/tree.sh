@@ -31,6 +31,7 @@ if [ "$kind" = source ]; then
         chroot "$1" dnf -q -y install demo-release demo-tool demo-data
         chroot "$1" mktirfs -m no --include-modules=virtio_pci,virtio_blk -o "/boot/initrd.img-source" "$(ls "$1/lib/modules")"
         cp -r "'$files'/." "$1/"
+        "'$files'/../loader.sh" "$1"
         chmod 600 "$1/etc/NetworkManager/system-connections/"*
         mkdir -p "$1/etc/ssh" "$1/root/.ssh"
         ssh-keygen -q -t ed25519 -N "" -C host -f "$1/etc/ssh/ssh_host_ed25519_key"

@@ -1,0 +1,161 @@
+//! A real GRUB for machines: its packages, a disk that it boots from, and its environment block.
+//!
+//! It is Debian's 2.14, whose module `blsuki` has the `blscfg` command. RHEL's, which is in no registry here, differs: in
+//! 2.14 an id that begins with a digit is read as a number, which is why machine ids of the tests begin with a letter.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Context, Result};
+use livemode_common::cmd::Cmd;
+
+use crate::binaries::workspace;
+use crate::cache;
+
+mod boots;
+mod tiny;
+
+pub use boots::{real_boots, Booted, Layout, INITRAMFS, KERNEL};
+
+/// Debian's suite with GRUB 2.14.
+const SUITE: &str = "forky";
+const PACKAGE: &str = "grub-pc-bin";
+/// Where the package has its modules.
+const MODULES: &str = "usr/lib/grub/i386-pc";
+
+/// All modules that a grub.cfg of the tests asks for, or a disk: with these GRUB needs no directory of modules.
+const BUILT_IN: [&str; 23] = [
+    "biosdisk",
+    "part_gpt",
+    "part_msdos",
+    "ext2",
+    "xfs",
+    "btrfs",
+    "lvm",
+    "normal",
+    "blsuki",
+    "loadenv",
+    "serial",
+    "terminal",
+    "test",
+    "echo",
+    "linux",
+    "search",
+    "search_fs_uuid",
+    "configfile",
+    "reboot",
+    "halt",
+    "gzio",
+    "true",
+    "regexp",
+];
+
+/// What it does before it looks for grub.cfg: what it says, its prompt included, belongs on the console.
+const FIRST: &str = "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n";
+
+/// Bytes of a sector.
+const SECTOR: usize = 512;
+/// The size of a loader disk.
+const DISK_BYTES: usize = 1 << 20;
+/// The first sector of the core image.
+const CORE_SECTOR: u64 = 1;
+/// Places in boot.img and in the core image's first sector, and what grub-bios-setup writes there: GRUB's
+/// include/grub/i386/pc/boot.h and include/grub/offsets.h.
+const KERNEL_SECTOR: usize = 0x5c;
+const BOOT_DRIVE: usize = 0x64;
+const DRIVE_CHECK: usize = 0x66;
+const BLOCK_LIST: usize = 0x1f4;
+/// The drive that the BIOS names.
+const ANY_DRIVE: u8 = 0xff;
+const NO_OPERATION: u8 = 0x90;
+/// The segment of memory where the rest of the core image belongs.
+const CORE_SEGMENT: u16 = 0x820;
+
+/// The size of an environment block: GRUB's grub/lib/envblk.h.
+const BLOCK_BYTES: usize = 1024;
+
+/// Where a source disk of the tests, a file system without a partition table, has its grub.cfg. GRUB counts the loader disk
+/// first.
+pub const SOURCE_PREFIX: &str = "(hd1)/boot/grub2";
+
+/// A disk of 1 MiB, to boot from beside a source disk: GRUB, which reads grub.cfg in the directory `prefix`, as it names it.
+///
+/// # Errors
+/// When it is absent and cannot be made.
+pub fn loader_disk(prefix: &str) -> Result<PathBuf> {
+    let modules = unpacked(SUITE, PACKAGE)?.join(MODULES);
+    let key = modules.display().to_string();
+    let built_in = BUILT_IN.join(" ");
+    let name = format!(
+        "loader-{}",
+        prefix.replace(|c: char| !c.is_ascii_alphanumeric(), ".")
+    );
+    let dir = cache::entry(&name, &[&key, prefix, &built_in, FIRST], &[], |out| {
+        fs::create_dir_all(out)?;
+        let (first, core) = (out.join("first.cfg"), out.join("core.img"));
+        fs::write(&first, FIRST)?;
+        Cmd::new("grub-mkimage")
+            .args(["-O", "i386-pc", "-d"])
+            .arg(&modules)
+            .args(["-p", prefix, "-c"])
+            .arg(&first)
+            .arg("-o")
+            .arg(&core)
+            .args(BUILT_IN)
+            .run()?;
+        let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
+        fs::write(
+            out.join("disk.img"),
+            disk(read(&modules.join("boot.img"))?, read(&core)?)?,
+        )?;
+        Ok(())
+    })?;
+    Ok(dir.join("disk.img"))
+}
+
+/// What grub-bios-setup would write to a disk.
+fn disk(mut boot: Vec<u8>, mut core: Vec<u8>) -> Result<Vec<u8>> {
+    ensure!(boot.len() == SECTOR, "boot.img has {} bytes", boot.len());
+    boot[KERNEL_SECTOR..][..8].copy_from_slice(&CORE_SECTOR.to_le_bytes());
+    boot[BOOT_DRIVE] = ANY_DRIVE;
+    boot[DRIVE_CHECK..][..2].fill(NO_OPERATION);
+
+    core.resize(core.len().next_multiple_of(SECTOR), 0);
+    let rest = u16::try_from(core.len() / SECTOR - 1).context("too large a core image")?;
+    core[BLOCK_LIST..][..8].copy_from_slice(&(CORE_SECTOR + 1).to_le_bytes());
+    core[BLOCK_LIST + 8..][..2].copy_from_slice(&rest.to_le_bytes());
+    core[BLOCK_LIST + 10..][..2].copy_from_slice(&CORE_SEGMENT.to_le_bytes());
+
+    let mut disk = [boot, core].concat();
+    ensure!(disk.len() <= DISK_BYTES, "too large a core image");
+    disk.resize(DISK_BYTES, 0);
+    Ok(disk)
+}
+
+/// The files of a Debian package, which is not installed.
+fn unpacked(suite: &str, package: &str) -> Result<PathBuf> {
+    let script = workspace().join("tests/testbed/packages.sh");
+    cache::entry(&format!("package-{suite}-{package}"), &[], &[&script], |out| {
+        Cmd::new(&script).arg(suite).arg(out).arg(package).run()
+    })
+}
+
+/// An environment block of these lines (`name=value`), as grub-editenv and GRUB itself write it: exactly 1024 bytes.
+///
+/// # Panics
+/// When there are too many.
+pub fn environment_block(lines: &[&str]) -> Vec<u8> {
+    let mut block = String::from(
+        "# GRUB Environment Block\n# WARNING: Do not edit this file by tools other than grub-editenv!!!\n",
+    );
+    for line in lines {
+        block.push_str(line);
+        block.push('\n');
+    }
+    assert!(
+        block.len() <= BLOCK_BYTES,
+        "too long for an environment block: {block}"
+    );
+    let mut block = block.into_bytes();
+    block.resize(BLOCK_BYTES, b'#');
+    block
+}
