@@ -258,12 +258,12 @@ fn root_the_kernels_checksum_goes_along_and_goes_again() {
     fs::write(&hmac, format!("0123abcd  vmlinuz-{version}\n")).unwrap();
     source.build(&container.path()).run().unwrap();
     assert_eq!(
-        source.read("boot/.vmlinuz-upgrade.x86_64.hmac"),
-        "0123abcd  vmlinuz-upgrade.x86_64\n"
+        source.read("boot/.vmlinuz-livemode.x86_64.hmac"),
+        "0123abcd  vmlinuz-livemode.x86_64\n"
     );
     fs::remove_file(&hmac).unwrap();
     source.build(&container.path()).run().unwrap();
-    assert!(!source.at("boot/.vmlinuz-upgrade.x86_64.hmac").exists());
+    assert!(!source.at("boot/.vmlinuz-livemode.x86_64.hmac").exists());
     assert_eq!(source.problems(), serde_json::json!([]));
 }
 

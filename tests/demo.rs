@@ -6,6 +6,7 @@ use anyhow::{ensure, Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::disk::{self, Mounted};
+use livemode_tests::grub;
 use livemode_tests::testbed::{self, Suite};
 use livemode_tests::vm::{Boot, Drive, Machine};
 
@@ -33,32 +34,18 @@ fn run() -> Result<()> {
     let packages_before = packages(&mounted)?;
     let status = testbed::build(mounted.path(), &container).spawn(|_| ())?.wait()?;
     ensure!(status.success(), "livemode-prep build: {status}");
-    for (from, to) in [
-        ("boot/vmlinuz-upgrade.x86_64", "kernel"),
-        ("boot/initramfs-upgrade.x86_64.img", "initramfs"),
-        ("boot/initrd.img-source", "source-initramfs"),
-    ] {
-        std::fs::copy(mounted.at(from), out.join(to)).with_context(|| format!("copying {from}"))?;
-    }
-    std::fs::copy(testbed::source_kernel(mounted.path())?, out.join("source-kernel"))?;
-    let manifest: livemode_common::records::Manifest =
-        serde_json::from_str(&mounted.read("var/lib/leapp/livemode/manifest.json"))?;
     drop(mounted);
     stage("build", started);
 
     let started = Instant::now();
     println!(
-        "\n== the live system boots and upgrades the disk (console: {})",
+        "\n== GRUB picks the live system, which upgrades the disk (console: {})",
         out.join("disk.console").display()
     );
-    let (kernel, initramfs) = (out.join("kernel"), out.join("initramfs"));
-    let arguments = &manifest.boot.arguments;
-    let boot = Boot::Kernel {
-        kernel: &kernel,
-        initramfs: &initramfs,
-        arguments,
-    };
-    let console = Machine::new(&[Drive::new(&image)], boot).run()?;
+    let loader = grub::loader_disk(grub::SOURCE_PREFIX)?;
+    let disks = [Drive::new(&image)];
+    let machine = Machine::new(&disks, Boot::Grub(&loader));
+    let console = machine.run()?;
     console
         .lines()
         .filter(|l| l.contains("livemode: "))
@@ -66,15 +53,8 @@ fn run() -> Result<()> {
     stage("boot, upgrade, reboot", started);
 
     let started = Instant::now();
-    println!("\n== the upgraded disk boots with its own kernel");
-    let (kernel, initramfs) = (out.join("source-kernel"), out.join("source-initramfs"));
-    let arguments = testbed::source_arguments();
-    let boot = Boot::Kernel {
-        kernel: &kernel,
-        initramfs: &initramfs,
-        arguments: &arguments,
-    };
-    let console = Machine::new(&[Drive::new(&image)], boot).run()?;
+    println!("\n== GRUB picks the upgraded system");
+    let console = machine.run()?;
     console
         .lines()
         .filter(|l| l.contains("report: "))

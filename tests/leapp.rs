@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -13,15 +12,15 @@ use livemode_common::contract::STATE;
 use livemode_common::records::BootEntry;
 use livemode_tests::binaries::{binary, install, workspace};
 use livemode_tests::container::{Changed, Programs};
+use livemode_tests::disk::Mounted;
 use livemode_tests::golden;
-use livemode_tests::source::{differences, listing, sorted_words, wait_for, SourceDisk, ENTRY, OLD_KERNEL};
+use livemode_tests::source::{differences, listing, sorted_words, SourceDisk, ENTRY, LEAPPS_ENTRY};
 use livemode_tests::testbed::{self, Suite};
 use livemode_tests::vm::{Boot, Drive, Machine};
-use nix::sys::signal::{killpg, Signal};
-use nix::unistd::Pid;
 use serde_json::{json, Value};
 
-const KERNEL: &str = "/boot/vmlinuz-upgrade.x86_64";
+const OURS: &str = "abcdef0123456789abcdef0123456789-livemode";
+const LEAPPS: &str = "abcdef0123456789abcdef0123456789-upgrade.x86_64";
 const ACTORS: &str = "usr/share/leapp-repository/custom-repositories/livemode";
 const NOTHING: [String; 0] = [];
 
@@ -230,8 +229,12 @@ fn root_without_the_flag_leapp_is_as_if_we_were_not_there() {
     assert!(!run.stopped, "{}", run.said);
     assert_eq!(run.said["complete_livemode_entry"], json!([]));
     assert_eq!(leapp.calls(), "", "livemode-prep was called");
-    assert_eq!(leapp.source.default_kernel(), KERNEL, "leapp's classic entry");
-    let entry = leapp.source.read(ENTRY);
+    assert_eq!(
+        leapp.source.variable("saved_entry"),
+        LEAPPS,
+        "leapp's classic entry"
+    );
+    let entry = leapp.source.read(LEAPPS_ENTRY);
     assert!(!entry.contains("livemode"), "{entry}");
 }
 
@@ -303,13 +306,13 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
     let BootEntry {
         loader,
         arguments,
-        former_default,
+        entry,
     } = manifest.boot;
-    assert_eq!(
-        (loader.as_str(), former_default.as_deref()),
-        ("leapp", Some(OLD_KERNEL))
-    );
-    assert_eq!(source.default_kernel(), KERNEL);
+    let old = entry.unwrap().former_default;
+    assert_eq!(loader, "leapp");
+    assert_eq!(source.variable("saved_entry"), old, "not leapp's own entry");
+    assert_eq!(source.variable("next_entry"), OURS);
+    assert!(source.at(LEAPPS_ENTRY).exists(), "leapp removes it itself");
     assert_eq!(
         source.entry_words(),
         sorted_words(&arguments),
@@ -325,9 +328,6 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
     }
 
     let dir = tempfile::tempdir().unwrap();
-    for name in ["vmlinuz-upgrade.x86_64", "initramfs-upgrade.x86_64.img"] {
-        fs::copy(source.at(&format!("boot/{name}")), dir.path().join(name)).unwrap();
-    }
     let disk = dir.path().join("disk.img");
     Cmd::new("sync").run().unwrap();
     Cmd::new("fsfreeze")
@@ -343,22 +343,29 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
         .unwrap();
     copied.unwrap();
     // This machine has no eth7 to wait for.
-    let arguments: String = arguments
-        .split(' ')
-        .filter(|word| {
-            !["ip=", "nameserver=", "rd.neednet="]
-                .iter()
-                .any(|key| word.starts_with(key))
-        })
-        .collect::<Vec<_>>()
-        .join(" ");
-    let boot = Boot::Kernel {
-        kernel: &dir.path().join("vmlinuz-upgrade.x86_64"),
-        initramfs: &dir.path().join("initramfs-upgrade.x86_64.img"),
-        arguments: &arguments,
+    let copy = Mounted::new(&disk).unwrap();
+    let words = |line: &str| -> String {
+        let network = ["ip=", "nameserver=", "rd.neednet="];
+        let words = line
+            .split(' ')
+            .filter(|word| !network.iter().any(|key| word.starts_with(key)));
+        words.collect::<Vec<_>>().join(" ") + "\n"
     };
-    let console = Machine::new(&[Drive::new(&disk)], boot).run().unwrap();
-    let upgraded = livemode_tests::disk::Mounted::new(&disk).unwrap();
+    let entry: String = copy.read(ENTRY).lines().map(words).collect();
+    fs::write(copy.at(ENTRY), entry).unwrap();
+    drop(copy);
+    let loader = livemode_tests::grub::loader_disk(livemode_tests::grub::SOURCE_PREFIX).unwrap();
+    let disks = [Drive::new(&disk)];
+    let machine = Machine {
+        reboots: true,
+        ..Machine::new(&disks, Boot::Grub(&loader))
+    };
+    let console = machine.run().unwrap();
+    assert!(
+        console.contains("report: booted Demo Linux release 2"),
+        "{console}"
+    );
+    let upgraded = Mounted::new(&disk).unwrap();
     let state: Value = serde_json::from_str(&upgraded.read(STATE)).unwrap();
     assert_eq!(state["state"], "succeeded", "{console}");
     drop(upgraded);
@@ -366,14 +373,9 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
     // leapp removes its own entry in the first phase after the reboot.
     Cmd::new("chroot")
         .arg(source.root())
-        .args(["grubby", "--remove-kernel", KERNEL])
+        .args(["grubby", "--remove-kernel", "/boot/vmlinuz-upgrade.x86_64"])
         .run()
         .unwrap();
-    fs::write(
-        source.at("boot/grub2/grubenv"),
-        "# GRUB Environment Block\nsaved_entry=abcdef0123456789abcdef0123456789-5.14.0-1.el9.x86_64\n",
-    )
-    .unwrap();
     let run = leapp.livemode("FirstBoot");
     leapp.assert_golden("firstboot", &run);
     let mut after = source.listing().unwrap();
@@ -427,53 +429,42 @@ fn root_a_build_that_fails_stops_leapp_and_leaves_the_old_system_the_default() {
         "{}",
         run.said
     );
-    assert_eq!(leapp.source.default_kernel(), OLD_KERNEL);
+    assert_ne!(leapp.source.variable("saved_entry"), LEAPPS);
+    assert!(!leapp.source.at(ENTRY).exists());
 }
 
 #[test]
-fn root_a_kill_while_the_entry_is_completed_leaves_the_old_system_the_default() {
+fn root_an_entry_that_cannot_be_armed_stops_leapp_and_leaves_the_old_system_the_default() {
     let leapp = Leapp::new("livemode: {}\n");
     let source = &leapp.source;
+    let old = source.variable("saved_entry");
     leapp.livemode("Facts");
-    assert!(!leapp.livemode("InterimPreparation").stopped);
-    // Of a second completion: the default goes back, then the arguments hang.
-    let _ = fs::remove_file(source.at("run/grubby-calls"));
-    fs::write(source.at("etc/grubby-hangs-at"), "2").unwrap();
-    let started = source.prep().arg("entry").spawn(|command| {
-        command.process_group(0);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-    });
-    let mut entry = started.unwrap();
-    let calls = source.at("run/grubby-calls");
-    wait_for("grubby", || {
-        fs::read_to_string(&calls).is_ok_and(|n| n.trim() == "2")
-    });
-    killpg(Pid::from_raw(entry.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
-    entry.wait().unwrap();
-    assert_eq!(source.default_kernel(), OLD_KERNEL);
-    fs::remove_file(source.at("etc/grubby-hangs-at")).unwrap();
-    source.prep().arg("entry").run().unwrap();
-    assert_eq!(source.default_kernel(), KERNEL);
-    assert_eq!(
-        source.entry_words(),
-        sorted_words(&source.manifest().boot.arguments)
-    );
-}
-
-#[test]
-fn root_an_entry_that_cannot_be_completed_stops_leapp_and_leaves_the_old_system_the_default() {
-    let leapp = Leapp::new("livemode: {}\n");
-    leapp.livemode("Facts");
-    // leapp makes three calls, ours come after them: the default is the old system again, then the arguments fail.
-    fs::write(leapp.source.at("etc/grubby-fails-at"), "5").unwrap();
+    // An actor wants a word that GRUB would not pass on.
+    let mut messages: Value = serde_json::from_str(&fs::read_to_string(leapp.messages()).unwrap()).unwrap();
+    let task = json!(["UpgradeKernelCmdlineArgTasks", {"to_add": [{"key": "strange", "value": "it's"}]}]);
+    messages.as_array_mut().unwrap().push(task);
+    fs::write(leapp.messages(), messages.to_string()).unwrap();
     let run = leapp.livemode("InterimPreparation");
     assert!(run.stopped, "{}", run.said);
     assert_eq!(run.said["stopped"], "complete_livemode_entry");
-    assert_eq!(leapp.source.default_kernel(), OLD_KERNEL);
+    assert!(
+        run.said["details"]["details"]
+            .as_str()
+            .unwrap()
+            .contains("GRUB cannot pass on the kernel argument strange=it's"),
+        "{}",
+        run.said
+    );
+    assert_eq!(
+        source.variable("saved_entry"),
+        old,
+        "not the entry that leapp has made the default"
+    );
+    assert_eq!(source.variable("next_entry"), "");
     // What is half-done is done by a second call, whatever ended the first.
-    fs::remove_file(leapp.source.at("etc/grubby-fails-at")).unwrap();
-    leapp.source.prep().arg("entry").run().unwrap();
-    assert_eq!(leapp.source.default_kernel(), KERNEL);
-    let arguments = leapp.source.manifest().boot.arguments;
-    assert_eq!(leapp.source.entry_words(), sorted_words(&arguments));
+    source.prep().arg("entry").run().unwrap();
+    assert_eq!(source.variable("saved_entry"), old);
+    assert_eq!(source.variable("next_entry"), OURS);
+    let arguments = source.manifest().boot.arguments;
+    assert_eq!(source.entry_words(), sorted_words(&arguments));
 }

@@ -128,7 +128,7 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
     let disk = subject.mounted().unwrap();
     let image = fs::read(disk.at(IMAGE)).unwrap();
     assert_eq!(mode(&disk.at(IMAGE)), 0o600);
-    for file in ["vmlinuz-upgrade.x86_64", "initramfs-upgrade.x86_64.img"] {
+    for file in ["vmlinuz-livemode.x86_64", "initramfs-livemode.x86_64.img"] {
         assert_eq!(mode(&disk.at(&format!("boot/{file}"))), 0o600);
     }
     drop(disk);

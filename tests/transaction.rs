@@ -31,7 +31,7 @@ fn configure(source: &SourceDisk, text: &str) {
 #[test]
 fn root_a_build_that_fails_at_its_end_leaves_all_as_it_was_however_much_its_programs_say() {
     let source = SourceDisk::whole().unwrap();
-    let in_the_way = source.at("boot/initramfs-upgrade.x86_64.img/x");
+    let in_the_way = source.at("boot/initramfs-livemode.x86_64.img/x");
     fs::create_dir_all(&in_the_way).unwrap();
     let before = source.listing().unwrap();
     let mksquashfs = "head -c 200000 /dev/zero | tr '\\0' 'x' >&2; echo >&2; exec /usr/bin/mksquashfs \"$@\"";
@@ -42,7 +42,8 @@ fn root_a_build_that_fails_at_its_end_leaves_all_as_it_was_however_much_its_prog
     let last = stderr.lines().last().unwrap();
     assert!(
         last.starts_with("livemode-prep: ")
-            && last.ends_with("initramfs-upgrade.x86_64.img is a directory, where a file must be; remove it"),
+            && last
+                .ends_with("initramfs-livemode.x86_64.img is a directory, where a file must be; remove it"),
         "{last}"
     );
     assert!(stderr.contains("mksquashfs: xxxx"), "what it says is shown");

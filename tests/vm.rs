@@ -9,9 +9,9 @@ use livemode_tests::testbed::Suite;
 
 const IMAGE: &str = "var/lib/leapp/live-upgrade.img";
 
-/// The image is refused with this message and the way back is taken; nothing has changed.
+/// The image is refused with this message, and the old system boots by itself; nothing has changed.
 fn assert_refused(subject: &Subject, message: &str) {
-    let console = subject.boot().unwrap();
+    let console = subject.boot_until_it_rests().unwrap();
     let refusal = console.find("livemode: the upgrade image is refused: ");
     assert!(
         refusal.is_some_and(|at| console[at..].lines().next().unwrap().contains(message)),
@@ -30,6 +30,10 @@ fn assert_refused(subject: &Subject, message: &str) {
     ] {
         assert!(!console.contains(prompt), "a prompt ({prompt}):\n{console}");
     }
+    assert!(
+        console.contains("report: booted Demo Linux release 1"),
+        "{console}"
+    );
     let disk = subject.mounted().unwrap();
     assert_eq!(disk.read("etc/demo-release"), "Demo Linux release 1\n");
 }
@@ -45,6 +49,12 @@ fn assert_refused_and_recorded(subject: &Subject, message: &str) {
             && told.contains(message),
         "{state}"
     );
+}
+
+/// Where the upgrade waits for somebody, who needs no password.
+fn by_hand() -> Subject {
+    let config = "livemode:\n  autostart_upgrade_after_reboot: false\n  setup_passwordless_root: true\n";
+    Subject::new(Suite::Bookworm, "by-hand", config).unwrap()
 }
 
 fn default() -> Subject {
@@ -116,16 +126,36 @@ fn vm_a_missing_device_is_refused_at_its_deadline() {
     );
 }
 
+/// Which entries GRUB has booted, by their titles.
+fn titles(console: &str) -> Vec<&str> {
+    let booted = console.split("Booting `").skip(1);
+    booted.map(|rest| rest.split('\'').next().unwrap()).collect()
+}
+
 #[test]
 fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
     let config = "livemode:\n  capture_strace_info_into: /var/log/leapp.strace\n";
     let subject = Subject::new(Suite::Bookworm, "strace", config).unwrap();
-    let console = subject.boot().unwrap();
+    let [next, after] = subject.next_boots().unwrap();
+    assert!(
+        next.ends_with("-livemode") && !after.ends_with("-livemode"),
+        "{next} {after}"
+    );
+    let console = subject.boot_until_it_rests().unwrap();
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
+    assert!(
+        matches!(titles(&console)[..], ["LiveMode upgrade", own] if own.starts_with("Demo Linux (")),
+        "{console}"
+    );
+    assert!(
+        console.contains("report: booted Demo Linux release 2"),
+        "{console}"
+    );
+    assert!(console.contains("report: demo-tool-2-1.noarch"), "{console}");
     let state = subject.state().unwrap();
     assert_eq!(
-        (&state["state"], &state["attempt"]),
-        (&"succeeded".into(), &1.into())
+        (&state["state"], &state["attempt"], &state["target"]),
+        (&"succeeded".into(), &1.into(), &after.as_str().into())
     );
     let disk = subject.mounted().unwrap();
     let trace = disk.read("var/log/leapp.strace");
@@ -143,23 +173,64 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
         "leapp did not see the source's arguments:\n{log}"
     );
     assert!(disk.read(JOURNAL_LOG).contains("livemode: the upgrade succeeded"));
+    // Nothing of ours boots any more, and what is left goes with `remove`.
+    assert!(!disk.at(&format!("boot/loader/entries/{next}.conf")).exists());
     drop(disk);
-
-    let console = subject.boot_source().unwrap();
-    assert!(
-        console.contains("report: booted Demo Linux release 2"),
-        "{console}"
-    );
-    assert!(console.contains("report: demo-tool-2-1.noarch"), "{console}");
+    assert_eq!(subject.next_boots().unwrap(), [after.clone(), after]);
+    subject.prep(|prep| prep.arg("remove").run()).unwrap();
+    assert!(!subject.mounted().unwrap().at(IMAGE).exists());
 }
 
 #[test]
 fn vm_a_target_of_debian_13_upgrades_too() {
     let subject = Subject::new(Suite::Trixie, "default", "livemode:\n").unwrap();
-    let console = subject.boot().unwrap();
+    let console = subject.boot_until_it_rests().unwrap();
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
     assert_eq!(subject.state().unwrap()["state"], "succeeded");
-    let console = subject.boot_source().unwrap();
+    assert!(
+        console.contains("report: booted Demo Linux release 2"),
+        "{console}"
+    );
+}
+
+/// leapp fails before the transaction: the machine comes back by itself, says why, and can try again.
+#[test]
+fn vm_an_upgrade_that_fails_early_leads_back_to_the_old_system() {
+    let subject = default();
+    std::fs::write(subject.mounted().unwrap().at("etc/leapp-standin-fails"), "").unwrap();
+    let [ours, old] = subject.next_boots().unwrap();
+    let console = subject.boot_until_it_rests().unwrap();
+    assert!(
+        console.contains("livemode: THE UPGRADE FAILED: step 1 of 2: leapp ended with exit status: 7"),
+        "{console}"
+    );
+    assert!(
+        console.contains("livemode: the old system boots in 60 s; to stay here: log in"),
+        "{console}"
+    );
+    assert!(
+        console.contains("report: booted Demo Linux release 1"),
+        "{console}"
+    );
+    let state = subject.state().unwrap();
+    assert_eq!(
+        (&state["state"], &state["begun"]),
+        (&"failed".into(), &false.into()),
+        "{state}"
+    );
+    assert_eq!(
+        state["attempts"][0]["outcome"],
+        "step 1 of 2: leapp ended with exit status: 7"
+    );
+    assert_eq!(subject.next_boots().unwrap(), [old.clone(), old.clone()]);
+    let status = subject.prep(|prep| prep.arg("status").read()).unwrap();
+    assert!(status.contains("do now     this system is as it was"), "{status}");
+
+    std::fs::remove_file(subject.mounted().unwrap().at("etc/leapp-standin-fails")).unwrap();
+    subject.prep(|prep| prep.arg("arm").run()).unwrap();
+    assert_eq!(subject.next_boots().unwrap(), [ours, old]);
+    let console = subject.boot_until_it_rests().unwrap();
+    assert!(console.contains("attempt 2, step 2 of 2"), "{console}");
     assert!(
         console.contains("report: booted Demo Linux release 2"),
         "{console}"
@@ -169,18 +240,19 @@ fn vm_a_target_of_debian_13_upgrades_too() {
 /// Booted by an entry as upstream's actors write it; the power is cut when the failure has been told.
 #[test]
 fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
-    let mut subject = default();
+    let mut subject = by_hand();
     std::fs::write(subject.mounted().unwrap().at("etc/leapp-standin-fails"), "").unwrap();
-    let ours = ["root=livemode:", "livemode.digest=", "livemode.size="];
+    let ours = ["root=livemode:", "livemode.", "upgrade.autostart="];
     let kept = subject
         .arguments
         .split(' ')
         .filter(|word| !ours.iter().any(|o| word.starts_with(o)));
-    subject.arguments = ["root=live:UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 rd.live.image"]
-        .into_iter()
-        .chain(kept)
-        .collect::<Vec<_>>()
-        .join(" ");
+    subject.arguments =
+        ["root=live:UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 rd.live.image upgrade.autostart=1"]
+            .into_iter()
+            .chain(kept)
+            .collect::<Vec<_>>()
+            .join(" ");
     let console = subject
         .started(|mut running| {
             running.expect("to try again: upgrade    to leave: systemctl reboot")?;
@@ -220,8 +292,7 @@ fn vm_a_failed_upgrade_is_recorded_and_logged_on_the_source() {
 
 #[test]
 fn vm_without_autostart_nothing_runs_until_upgrade_is_typed() {
-    let config = "livemode:\n  autostart_upgrade_after_reboot: false\n  setup_passwordless_root: true\n";
-    let subject = Subject::new(Suite::Bookworm, "by-hand", config).unwrap();
+    let subject = by_hand();
     std::fs::write(subject.mounted().unwrap().at("etc/leapp-standin-fails"), "").unwrap();
     let console = subject
         .started(|mut running| {
@@ -236,7 +307,7 @@ fn vm_without_autostart_nothing_runs_until_upgrade_is_typed() {
             assert!(
                 running
                     .console()
-                    .contains("upgrade   booted: the live system is up"),
+                    .contains("upgrade    booted: the live system is up"),
                 "{}",
                 running.console()
             );

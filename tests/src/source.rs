@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::{MANIFEST, STATE_DIR};
+use livemode_common::loader::grubenv::Grubenv;
 use livemode_common::records::Manifest;
 
 use crate::binaries::{binary, workspace};
@@ -17,13 +18,12 @@ use crate::testbed;
 const FSTAB: &str = "UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 / ext4 defaults 0 1\n";
 const ARGUMENTS: &str = "root=UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 ro quiet console=ttyS0\n";
 
-/// The kernel of [`SourceDisk::with_grubby`]'s own entry.
-pub const OLD_KERNEL: &str = "/boot/vmlinuz-5.14.0-1.el9.x86_64";
-/// The entry that the stand-in of grubby makes for the upgrade.
-pub const ENTRY: &str = "boot/loader/entries/abcdef0123456789abcdef0123456789-upgrade.x86_64.conf";
-/// The arguments of its own entry.
-const LINE: &str =
-    "root=/dev/mapper/cs-root ro rd.lvm.lv=cs/root rd.lvm.lv=cs/swap console=tty0 console=ttyS0 quiet";
+/// The upgrade's own entry, below the root.
+pub const ENTRY: &str = "boot/loader/entries/abcdef0123456789abcdef0123456789-livemode.conf";
+/// The entry that the stand-in of grubby makes for leapp.
+pub const LEAPPS_ENTRY: &str = "boot/loader/entries/abcdef0123456789abcdef0123456789-upgrade.x86_64.conf";
+/// GRUB's environment block.
+pub const GRUBENV: &str = "boot/grub2/grubenv";
 
 /// The work directory of a build with the default configuration.
 pub const WORK: &str = "var/lib/leapp/.livemode-work";
@@ -47,8 +47,7 @@ impl SourceDisk {
         Ok(disk)
     }
 
-    /// A whole system with the stand-in of grubby and one entry, whose options are those of the running system and a few
-    /// more.
+    /// A whole system with the stand-in of grubby.
     ///
     /// # Errors
     /// When the disk cannot be made.
@@ -58,38 +57,30 @@ impl SourceDisk {
             workspace().join("tests/testbed/grubby.sh"),
             disk.at("usr/sbin/grubby"),
         )?;
-        for dir in ["boot/loader/entries", "boot/grub2", "proc", "run"] {
+        for dir in ["proc", "run"] {
             fs::create_dir_all(disk.at(dir))?;
         }
-        let id = "abcdef0123456789abcdef0123456789-5.14.0-1.el9.x86_64";
-        fs::write(disk.at(OLD_KERNEL.trim_start_matches('/')), "kernel")?;
-        fs::write(
-            disk.at(&format!("boot/loader/entries/{id}.conf")),
-            format!(
-                "title Demo Linux\nversion 5.14\nlinux {OLD_KERNEL}\ninitrd /boot/initramfs-5.14.img\noptions {LINE} $tuned_params\n"
-            ),
-        )?;
-        fs::write(
-            disk.at("boot/grub2/grubenv"),
-            format!("# GRUB Environment Block\nsaved_entry={id}\n"),
-        )?;
-        fs::write(disk.at("etc/kernel/cmdline"), format!("{LINE}\n"))?;
         Ok(disk)
     }
 
-    /// What grubby says boots by default.
+    /// A variable of GRUB's environment block; empty where it is not set.
     ///
     /// # Panics
-    /// When it says nothing.
-    pub fn default_kernel(&self) -> String {
-        let grubby = Cmd::new("chroot")
-            .arg(self.root())
-            .args(["grubby", "--default-kernel"]);
-        grubby
-            .read()
-            .expect("grubby knows the default kernel")
-            .trim()
-            .to_owned()
+    /// When the block cannot be read.
+    pub fn variable(&self, name: &str) -> String {
+        let env = Grubenv::read(&self.at(GRUBENV)).expect("there is GRUB's environment block");
+        env.get(name).unwrap_or_default()
+    }
+
+    /// Sets a variable of it.
+    ///
+    /// # Panics
+    /// When the block cannot be read or written.
+    pub fn set_variable(&self, name: &str, value: &str) {
+        let path = self.at(GRUBENV);
+        let mut env = Grubenv::read(&path).expect("there is GRUB's environment block");
+        env.set(name, value);
+        env.write_in_place(&path).expect("it can be written");
     }
 
     /// The arguments of the upgrade's own entry, sorted.

@@ -1,11 +1,15 @@
-//! What a test with a machine starts from: a prepared disk of its own, and the two ways to boot it.
+//! What a test with a machine starts from: a prepared disk of its own, which GRUB boots.
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use livemode_common::cmd::Cmd;
+use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::{JOURNAL_LOG, STATE};
+use livemode_common::loader::script;
 
 use crate::disk::{self, Mounted};
 use crate::grub;
+use crate::source::prep;
 use crate::testbed::{self, Prepared, Suite};
 use crate::vm::{Boot, Drive, Machine, Running, NO_NIC};
 
@@ -17,6 +21,8 @@ pub struct Subject {
     pub arguments: String,
     /// The network, as QEMU's `-nic` takes it: none at first.
     pub nic: String,
+    /// The disk with GRUB.
+    loader: PathBuf,
     dir: tempfile::TempDir,
 }
 
@@ -53,6 +59,7 @@ impl Subject {
         Ok(Self {
             arguments: prepared.manifest.boot.arguments.clone(),
             nic: NO_NIC.to_owned(),
+            loader: grub::loader_disk(grub::SOURCE_PREFIX)?,
             prepared,
             dir,
         })
@@ -69,6 +76,7 @@ impl Subject {
             prepared: self.prepared.clone(),
             arguments: self.arguments.clone(),
             nic: self.nic.clone(),
+            loader: self.loader.clone(),
             dir,
         })
     }
@@ -108,72 +116,88 @@ impl Subject {
         Ok(Mounted::new(&copy)?.read(JOURNAL_LOG))
     }
 
-    /// The boot into the image, to the machine's end; its console.
+    /// One boot of what GRUB picks, to the machine's end or its reboot; its console. The first one is that of the image.
     ///
     /// # Errors
     /// As [`Machine::run`].
     pub fn boot(&self) -> Result<String> {
-        let (disks, kernel, initramfs) = self.parts();
-        self.machine(&disks, &kernel, &initramfs).run()
+        self.write_arguments()?;
+        self.machine(&self.drives(), false).run()
     }
 
-    /// The boot into the image, with someone at its console.
+    /// The same with someone at its console.
     ///
     /// # Errors
-    /// As [`Machine::with`].
+    /// As [`Machine::start`], and those of `act`.
     pub fn started<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
-        let (disks, kernel, initramfs) = self.parts();
-        act(self.machine(&disks, &kernel, &initramfs).start()?)
+        self.write_arguments()?;
+        act(self.machine(&self.drives(), false).start()?)
     }
 
-    fn parts(&self) -> (Vec<Drive>, PathBuf, PathBuf) {
+    /// All boots of what GRUB picks, through reboots until the guest powers off; their console.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn boot_until_it_rests(&self) -> Result<String> {
+        self.write_arguments()?;
+        self.machine(&self.drives(), true).run()
+    }
+
+    /// The same with someone at its console.
+    ///
+    /// # Errors
+    /// As [`Machine::start`], and those of `act`.
+    pub fn started_until_it_rests<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
+        self.write_arguments()?;
+        act(self.machine(&self.drives(), true).start()?)
+    }
+
+    /// `livemode-prep` for the source system on the disk; its subcommand is to follow.
+    ///
+    /// # Errors
+    /// When the disk cannot be mounted.
+    pub fn prep<T>(&self, act: impl FnOnce(Cmd) -> Result<T>) -> Result<T> {
+        let disk = self.mounted()?;
+        act(prep(disk.path()))
+    }
+
+    /// Which entry boots next and after that, by `livemode-prep status`.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn next_boots(&self) -> Result<[String; 2]> {
+        let status = self.prep(|prep| prep.args(["status", "--json"]).read())?;
+        let status: serde_json::Value = serde_json::from_str(&status)?;
+        Ok(serde_json::from_value(status["next_boots"].clone())?)
+    }
+
+    fn drives(&self) -> Vec<Drive> {
         let second = Some(self.second_disk()).filter(|disk| disk.exists());
-        (
-            [self.disk()].into_iter().chain(second).map(Drive::new).collect(),
-            self.prepared.kernel(),
-            self.prepared.initramfs(),
-        )
+        [self.disk()].into_iter().chain(second).map(Drive::new).collect()
     }
 
-    fn machine<'a>(&'a self, disks: &'a [Drive], kernel: &'a Path, initramfs: &'a Path) -> Machine<'a> {
-        let boot = Boot::Kernel {
-            kernel,
-            initramfs,
-            arguments: &self.arguments,
+    /// Words that a test has changed go into the entry, as somebody at GRUB's menu would have it.
+    fn write_arguments(&self) -> Result<()> {
+        let boot = &self.prepared.manifest.boot;
+        let Some(own) = boot.entry.as_ref().filter(|_| self.arguments != boot.arguments) else {
+            return Ok(());
         };
+        let disk = self.mounted()?;
+        let path = own.path.trim_start_matches('/');
+        let text = disk.read(path);
+        let options = script::for_grub(&Cmdline::parse(&self.arguments)).map_err(anyhow::Error::msg)?;
+        let lines = text.lines().map(|line| match line.split_once(' ') {
+            Some(("options", _)) => format!("options {options}\n"),
+            _ => format!("{line}\n"),
+        });
+        Ok(std::fs::write(disk.at(path), lines.collect::<String>())?)
+    }
+
+    fn machine<'a>(&'a self, disks: &'a [Drive], reboots: bool) -> Machine<'a> {
         Machine {
             nic: &self.nic,
-            ..Machine::new(disks, boot)
+            reboots,
+            ..Machine::new(disks, Boot::Grub(&self.loader))
         }
-    }
-
-    /// The boots of whatever GRUB finds in the disk's /boot, through reboots until the guest powers off; their console.
-    ///
-    /// # Errors
-    /// As [`Machine::run`].
-    pub fn boot_by_grub(&self) -> Result<String> {
-        let loader = grub::loader_disk(grub::SOURCE_PREFIX)?;
-        let disks = [Drive::new(self.disk())];
-        let machine = Machine {
-            nic: &self.nic,
-            reboots: true,
-            ..Machine::new(&disks, Boot::Grub(&loader))
-        };
-        machine.run()
-    }
-
-    /// The boot of the source system with its own kernel, to the machine's end; its console.
-    ///
-    /// # Errors
-    /// As [`Machine::run`].
-    pub fn boot_source(&self) -> Result<String> {
-        let (disks, arguments) = ([Drive::new(self.disk())], testbed::source_arguments());
-        let (kernel, initramfs) = (self.prepared.source_kernel(), self.prepared.source_initramfs());
-        let boot = Boot::Kernel {
-            kernel: &kernel,
-            initramfs: &initramfs,
-            arguments: &arguments,
-        };
-        Machine::new(&disks, boot).run()
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
+use livemode_common::contract::MANIFEST;
 use livemode_common::records::Manifest;
 
 use crate::binaries::{binary, workspace};
@@ -110,14 +111,6 @@ impl Prepared {
     pub fn initramfs(&self) -> PathBuf {
         self.dir.join("initramfs")
     }
-    /// The source's own kernel.
-    pub fn source_kernel(&self) -> PathBuf {
-        self.dir.join("source-kernel")
-    }
-    /// The source's own initramfs.
-    pub fn source_initramfs(&self) -> PathBuf {
-        self.dir.join("source-initramfs")
-    }
 }
 
 /// A source disk on which `build` has run with this `livemode` section (YAML), cached by all that goes into it.
@@ -171,22 +164,17 @@ fn prepare<T>(
     fs::write(configs.join("livemode.yaml"), config)?;
     let arrangement = arrange(&mounted, &out.join(SECOND))?;
     build(mounted.path(), container).run()?;
+    let manifest: Manifest = serde_json::from_str(&mounted.read(MANIFEST)).context("reading the manifest")?;
     for (from, to) in [
-        ("boot/vmlinuz-upgrade.x86_64", "kernel"),
-        ("boot/initramfs-upgrade.x86_64.img", "initramfs"),
-        ("boot/initrd.img-source", "source-initramfs"),
-        ("var/lib/leapp/livemode/manifest.json", "manifest.json"),
+        (manifest.kernel.path.as_str(), "kernel"),
+        (&manifest.initramfs.path, "initramfs"),
+        (MANIFEST, "manifest.json"),
     ] {
+        let from = from.trim_start_matches('/');
         fs::copy(mounted.at(from), out.join(to)).with_context(|| format!("copying {from}"))?;
     }
-    fs::copy(source_kernel(mounted.path())?, out.join("source-kernel"))?;
     drop(arrangement);
     Ok(())
-}
-
-/// The kernel command line with which the source boots by itself: tiny-initramfs knows no UUID without udev.
-pub fn source_arguments() -> String {
-    "root=/dev/vda rw console=ttyS0 mitigations=off panic=5".to_owned()
 }
 
 /// `livemode-prep build` for a source system on a directory.
@@ -207,12 +195,8 @@ pub fn build(root: &Path, container: &Path) -> Cmd {
 pub fn source_kernel(root: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(root.join("boot"))? {
         let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if name.starts_with("vmlinuz-") && !name.contains("upgrade") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("vmlinuz-") && !name.contains("upgrade") && !name.contains("livemode") {
             return Ok(path);
         }
     }

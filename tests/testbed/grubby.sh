@@ -27,7 +27,13 @@ while [ $# -gt 0 ]; do
 done
 
 saved() { sed -n 's/^saved_entry=//p' $env; }
-save() { printf '# GRUB Environment Block\nsaved_entry=%s\n' "$1" >$env; }
+# Exactly 1024 bytes, as grub2-editenv writes them.
+save() {
+    local block
+    block=$(grep -av '^#*$\|^saved_entry=' $env; echo "saved_entry=$1")
+    block+=$'\n'
+    printf '%s%s' "$block" "$(printf '#%.0s' $(seq $((1024 - ${#block}))))" >$env
+}
 entry_of() { grep -lE "^linux .*/?$(basename "$1")\$" $entries/*.conf 2>/dev/null | head -1; }
 field() { sed -n "s/^$2 //p" "$1"; }
 # Splits at blanks outside of quotes.
@@ -64,7 +70,6 @@ count() {
     if [ "$n" = "$(cat /etc/grubby-hangs-at 2>/dev/null)" ]; then exec sleep 600; fi
     if [ "$n" = "$(cat /etc/grubby-fails-at 2>/dev/null)" ]; then
         echo "grubby: call $n fails" >&2
-        echo '# half-written' >>$env
         exit 1
     fi
 }

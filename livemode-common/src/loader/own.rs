@@ -28,7 +28,7 @@ pub fn changed(env: &Grubenv, ours: &str, boots: Boots) -> Grubenv {
         }
         Boots::Old(_) | Boots::New(_) => {
             if is_ours(&env, NEXT_ENTRY) {
-                env.set(NEXT_ENTRY, "");
+                env.unset(NEXT_ENTRY);
             }
             match boots {
                 Boots::Old(old) if is_ours(&env, SAVED_ENTRY) => env.set(SAVED_ENTRY, old),

@@ -259,6 +259,7 @@ mod tests {
             attempt: 2,
             message: message.into(),
             exit_code: Some(7),
+            checksum: Some(String::new()),
             ..State::default()
         };
         let refused = "the image was refused in early boot: too short";

@@ -35,14 +35,15 @@ pub(crate) fn run(root: &SysRoot, leapp: &LeappFacts, Json { json }: Json, risk:
             )))
         }
     };
-    let decided = Cmdline::parse(&manifest.boot.arguments);
-    let arguments = leapp.adjusted(&decided).to_string();
-    arguments::check_length(&arguments).map_err(precondition)?;
     let image = root.at(&manifest.image.path);
     let image_dir = image.parent().unwrap_or(root.path());
     let (entry, record) = (root.at(&own.path), root.at(MANIFEST));
     let transaction = Transaction::begin(root, &[image_dir], None, &[&entry, &record])?;
-
+    // leapp has made its own entry the default: from here on, and on any error, the old system is.
+    take_default_from(root, &own, &manifest.kernel.path)?;
+    let decided = Cmdline::parse(&manifest.boot.arguments);
+    let arguments = leapp.adjusted(&decided).to_string();
+    arguments::check_length(&arguments).map_err(precondition)?;
     let text = std::fs::read_to_string(&entry)
         .map_err(|e| precondition(format!("reading {}: {e}; build it again", own.path)))?;
     let completed = Entry {
@@ -67,8 +68,6 @@ pub(crate) fn run(root: &SysRoot, leapp: &LeappFacts, Json { json }: Json, risk:
         put(&entry, completed.to_text(version, machine_id).as_bytes())?,
         put(&record, &to_json(&with_arguments(&manifest, &arguments))?)?,
     ];
-    // leapp has made its own entry the default: from here on, and on any error, the old system is.
-    take_default_from(root, &own, &manifest.kernel.path)?;
     let change = LoaderChange::Arm {
         own: &own,
         loop_risk: risk.accept_loop_risk,
