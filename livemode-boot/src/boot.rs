@@ -5,7 +5,7 @@ use livemode_common::mount::MountStack;
 use livemode_common::records::{Change, Manifest, OwnEntry, Phase, Records, State};
 
 use crate::console::{say, Level};
-use crate::decision::{decide, Decision, Seen};
+use crate::decision::{decide, Decision, Seen, Unreadable};
 use crate::device;
 use crate::loader;
 use crate::plan::MountPlan;
@@ -14,7 +14,7 @@ use crate::{apply, wayback};
 /// What the records say, read once.
 pub(crate) struct Found {
     manifest: Option<Manifest>,
-    state: Result<Option<State>, ()>,
+    state: Result<Option<State>, Unreadable>,
 }
 
 impl Found {
@@ -52,7 +52,7 @@ fn steps(plan: &MountPlan) -> Result<()> {
         build: plan.build.as_deref(),
         has_loader: plan.grubenv.is_some(),
         manifest: found.manifest.as_ref(),
-        state: found.state.as_ref().map(Option::as_ref).map_err(|()| ()),
+        state: found.state.as_ref().map(Option::as_ref).map_err(Clone::clone),
     };
     match (decide(seen), found.own()) {
         (Decision::Mount, _) => {}
@@ -100,7 +100,8 @@ pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
             say(
                 Level::Warning,
                 &format!("where the upgrade stands cannot be read: {error:#}"),
-            )
+            );
+            Unreadable
         }),
     };
     mounts.unmount()?;

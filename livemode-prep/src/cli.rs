@@ -31,19 +31,19 @@ pub(crate) fn run() -> Result<()> {
         Command::Config(output) => print_config(&inputs.load()?, output),
         Command::Requirements(output) => print_requirements(&inputs, output),
         Command::Check(Json { json }) => {
-            let facts = inputs.gather(None)?;
+            let facts = inputs.gather(None, false)?;
             check::run(&BuildPlan::make(facts, Choice::default()), json)
         }
         Command::Plan(plan) => print_plan(&inputs, &plan),
         Command::Explain(explain) => print_explanation(&inputs, &explain),
         Command::Build(userspace) => {
             build::opted_in()?;
-            let plan = BuildPlan::make(inputs.gather_with(&userspace)?, choice(&userspace));
+            let plan = BuildPlan::make(inputs.gather_with(&userspace, true)?, choice(&userspace));
             plan.check()?;
             build::run(&plan, userspace.output.json)
         }
         Command::Facts(userspace) => {
-            println!("{}", inputs.gather_with(&userspace)?.to_json()?);
+            println!("{}", inputs.gather_with(&userspace, true)?.to_json()?);
             Ok(())
         }
         Command::Entry { output, risk } => entry::run(&root, &inputs.leapp()?, output, risk),
@@ -83,15 +83,15 @@ impl Inputs<'_> {
     }
 
     /// With the container that is named, or that leapp names.
-    fn gather_with(&self, userspace: &Userspace) -> Result<Facts> {
+    fn gather_with(&self, userspace: &Userspace, with_fingerprint: bool) -> Result<Facts> {
         let named = userspace.userspace.clone();
         let container = named.map_or_else(|| Ok(self.leapp()?.userspace()), |dir| anyhow::Ok(Some(dir)))?;
         let container =
             container.ok_or_else(|| precondition("no container is named; give --userspace DIR"))?;
-        self.gather(Some(container))
+        self.gather(Some(container), with_fingerprint)
     }
 
-    fn gather(&self, container: Option<PathBuf>) -> Result<Facts> {
+    fn gather(&self, container: Option<PathBuf>, with_fingerprint: bool) -> Result<Facts> {
         let loaded = self.load()?;
         let packages = packages::candidates(&loaded.config);
         let scope = Scope {
@@ -99,6 +99,7 @@ impl Inputs<'_> {
             leapp: &self.leapp()?,
             container: container.as_deref(),
             packages: &packages,
+            with_fingerprint,
         };
         Facts::gather(loaded, scope)
     }
@@ -130,7 +131,7 @@ fn print_config(loaded: &config::Loaded, Json { json }: Json) -> Result<()> {
 fn print_requirements(inputs: &Inputs, Json { json }: Json) -> Result<()> {
     let config = inputs.load()?.config;
     // Of a system that cannot be looked at, only what every one needs is known.
-    let packages = match inputs.gather(None) {
+    let packages = match inputs.gather(None, false) {
         Ok(facts) => BuildPlan::make(facts, Choice::default()).required_packages,
         Err(_) => packages::required(&config, &Default::default()),
     };
@@ -150,7 +151,7 @@ fn print_plan(inputs: &Inputs, arguments: &args::Plan) -> Result<()> {
     } = arguments;
     let facts = match facts.as_deref() {
         Some(path) => Facts::load(path)?,
-        None => inputs.gather_with(userspace)?,
+        None => inputs.gather_with(userspace, false)?,
     };
     let plan = BuildPlan::make(facts, choice(userspace));
     if userspace.output.json {
@@ -172,7 +173,7 @@ fn print_explanation(inputs: &Inputs, arguments: &args::Explain) -> Result<()> {
         Some(path) => Facts::load(path)?,
         None => {
             let container = userspace.clone().or(inputs.leapp()?.userspace());
-            inputs.gather(container)?
+            inputs.gather(container, false)?
         }
     };
     let answers = BuildPlan::make(facts, Choice::default()).explain(what);

@@ -79,6 +79,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) container: Option<&'a Path>,
     /// Packages that the container may need; rpm is asked for all of them.
     pub(crate) packages: &'a [String],
+    /// Whether the source system's fingerprint is taken: only for a build, for rpm writes to its database's lock file.
+    pub(crate) with_fingerprint: bool,
 }
 
 impl Facts {
@@ -110,7 +112,11 @@ impl Facts {
             leapp: leapp.clone(),
             actors: Found::look(root),
             earlier: Records::of(root).manifest()?,
-            fingerprint: Fingerprint::of(root).map_err(|e| format!("{e:#}")),
+            fingerprint: if scope.with_fingerprint {
+                Fingerprint::of(root).map_err(|e| format!("{e:#}"))
+            } else {
+                no_fingerprint()
+            },
             root: root.path().to_owned(),
             config_warnings: loaded.warnings,
             config,

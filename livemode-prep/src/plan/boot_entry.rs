@@ -71,12 +71,12 @@ impl EntryPlan {
                 "--boot-entry grub was never tried on {arch}; give --boot-entry none and make the entry yourself"
             )]);
         }
-        let machine_id = facts.source.machine_id.as_deref().ok_or_else(|| {
-            one("there is no /etc/machine-id, by which entries are named; first: systemd-machine-id-setup")
-        })?;
         let loader = facts.loader.as_ref();
         let files = loader.and_then(|loader| loader.grub.as_ref()).ok_or_else(|| {
             one("there is no configuration of GRUB (/boot/grub2/grub.cfg); give --boot-entry none and make the entry yourself")
+        })?;
+        let machine_id = facts.source.machine_id.as_deref().ok_or_else(|| {
+            one("there is no /etc/machine-id, by which entries are named; first: systemd-machine-id-setup")
         })?;
         let id = format!("{machine_id}-{ID_SUFFIX}");
         let known = facts
