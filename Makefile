@@ -33,7 +33,7 @@ check: setup
 	rm -f target/times
 	$(PART) format $(CARGO) fmt --all --check
 	$(PART) shellcheck shellcheck packaging/*.sh tests/*.sh tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh \
-		livemode-prep/image/upgrade
+		livemode-prep/image/upgrade livemode-prep/image/profile.sh
 	$(PART) clippy $(CARGO) clippy --quiet --workspace --all-targets --all-features -- --deny warnings
 	$(PART) build-debug $(CARGO) build --quiet --workspace --all-targets
 	LIVEMODE_BINARIES=$(CURDIR)/target/debug $(PART) fast $(CHECK) fast

@@ -180,6 +180,11 @@ fn own_files() -> Vec<Item> {
             0o644,
         ),
         Item::file(
+            "/etc/profile.d/livemode.sh",
+            include_bytes!("../../image/profile.sh"),
+            0o644,
+        ),
+        Item::file(
             "/etc/systemd/logind.conf.d/livemode.conf",
             include_bytes!("../../image/logind.conf"),
             0o644,
