@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{anyhow, Context, Error, Result};
 use livemode_common::cmd::Cmd;
+use livemode_common::cmdline::Cmdline;
 use livemode_common::config::Config;
-use livemode_common::contract::{HOLD_UNIT, LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
+use livemode_common::contract::{karg, HOLD_UNIT, LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
 use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fsio;
 use livemode_common::loader::bls::Entry;
@@ -19,7 +20,7 @@ use crate::loader::Loader;
 use crate::output::Output;
 use crate::policy::{self, AfterFailure, Left};
 
-/// Seconds in which somebody can keep the live system up, after a failure.
+/// Seconds in which somebody can keep the live system up after a failure, unless the boot line says otherwise.
 const COUNTDOWN_S: u64 = 60;
 const COUNTDOWN_STEP_S: u64 = 10;
 /// logind's records of who is logged in (sd_get_sessions(3)).
@@ -35,6 +36,17 @@ pub(crate) struct Attempt<'a> {
     pub(crate) manifest: Option<Manifest>,
     /// Whether an admin has typed `upgrade` since this boot.
     pub(crate) is_asked_for: bool,
+    /// Seconds before the old system boots after a failure.
+    pub(crate) countdown_s: u64,
+}
+
+/// How long somebody can keep the live system up: by the boot line, or a minute.
+pub(crate) fn countdown_s(line: &str) -> u64 {
+    let line = Cmdline::parse(line);
+    let seconds = line
+        .last(karg::COUNTDOWN)
+        .and_then(|seconds| seconds.parse().ok());
+    seconds.unwrap_or(COUNTDOWN_S)
 }
 
 impl Attempt<'_> {
@@ -207,7 +219,7 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
     }
     nix::unistd::sync();
     let done = match follows {
-        AfterFailure::Return => count_down(output),
+        AfterFailure::Return => count_down(attempt.countdown_s, output),
         AfterFailure::Hold(None) => Ok(()),
         AfterFailure::Hold(Some(minutes)) => end_waiting_after(minutes),
     };
@@ -246,12 +258,13 @@ fn is_somebody_here() -> bool {
 }
 
 /// The old system boots, unless somebody comes in the meantime.
-fn count_down(output: &mut Output) -> Result<()> {
-    let mut left = COUNTDOWN_S;
+fn count_down(seconds: u64, output: &mut Output) -> Result<()> {
+    let mut left = seconds;
     while left > 0 {
         output.line(&format!("the old system boots in {left} s; to stay here: log in"));
-        std::thread::sleep(Duration::from_secs(COUNTDOWN_STEP_S));
-        left = left.saturating_sub(COUNTDOWN_STEP_S);
+        let step = left.min(COUNTDOWN_STEP_S);
+        std::thread::sleep(Duration::from_secs(step));
+        left -= step;
         if is_somebody_here() {
             output.line("somebody is logged in: staying here; to leave: systemctl reboot");
             return Ok(());
@@ -377,6 +390,13 @@ mod tests {
         mark(&SysRoot::new(dir.path())).unwrap();
         let mark = dir.path().join("root/tmp_leapp_py3/.leapp_upgrade_failed");
         assert_eq!(fs::read(mark).unwrap(), b"");
+    }
+
+    #[test]
+    fn the_boot_line_says_how_long_somebody_can_stay() {
+        assert_eq!(countdown_s("quiet"), 60);
+        assert_eq!(countdown_s("livemode.countdown=soon"), 60);
+        assert_eq!(countdown_s("livemode.countdown=9 livemode.countdown=3"), 3);
     }
 
     #[test]
