@@ -64,7 +64,6 @@ mod tests {
     use super::*;
     use crate::facts::storage::StorageFacts;
     use crate::plan::storage::{Setting, Storage};
-    use livemode_common::cmdline::Cmdline;
     use livemode_common::fstab::parse;
 
     #[test]
@@ -91,12 +90,7 @@ UUID=ff /efi vfat noauto,x-systemd.automount 0 2
         let setting = Setting {
             image_source: "/dev/vda2",
             image_uuid: Some("aa"),
-            has_network: true,
-            has_netroot: false,
-            arguments: &Cmdline::default(),
-            knows: &|_| true,
-            mounts: &[],
-            places: &[],
+            ..Setting::of_test()
         };
         let sources = StorageFacts {
             keys: ["/etc/share.secret".to_owned()].into(),

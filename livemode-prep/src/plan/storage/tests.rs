@@ -25,8 +25,7 @@ fn model(fstab: &str, sources: &StorageFacts, image: (&str, &str), arguments: &s
         has_netroot: Cmdline::parse(arguments).last("netroot").is_some(),
         arguments: &Cmdline::parse(arguments),
         knows: &|fstype| fstype != "reiserfs",
-        mounts: &[],
-        places: &[],
+        ..Setting::of_test()
     };
     Storage::model(&fstab::parse(fstab).unwrap(), sources, &setting)
 }
@@ -301,9 +300,7 @@ fn an_image_on_iscsi_needs_to_be_found_by_early_boot_whatever_brings_the_network
             has_network,
             has_netroot: line.last("netroot").is_some(),
             arguments: &line,
-            knows: &|_| true,
-            mounts: &[],
-            places: &[],
+            ..Setting::of_test()
         };
         Storage::model(&[], &sources, &setting).faults
     };
@@ -331,9 +328,7 @@ fn a_disk_on_iscsi_without_a_network_is_told_once() {
             has_network: false,
             has_netroot: line.last("netroot").is_some(),
             arguments: &line,
-            knows: &|_| true,
-            mounts: &[],
-            places: &[],
+            ..Setting::of_test()
         };
         let storage = Storage::model(&fstab::parse(fstab).unwrap(), &sources(ISCSI, ""), &setting);
         (storage.faults.len(), storage.warnings)

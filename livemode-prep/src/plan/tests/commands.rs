@@ -1,0 +1,97 @@
+//! The programs that a build runs, the boot entry, and the kernel arguments.
+use serde_json::{json, Value};
+
+use super::{earlier, facts, plan, refusals, set};
+use crate::args::EntryKeeper;
+use crate::plan::build_plan::BuildPlan;
+
+#[test]
+fn what_is_missing_is_brought_by_dnf_but_under_leapp_it_is_a_fault() {
+    let own = plan(|_| ());
+    assert!(own.missing_packages.contains(&"vim".to_owned()));
+    let commands: Vec<String> = own.commands().iter().map(ToString::to_string).collect();
+    assert!(
+        commands[0].contains(" dnf -y --setopt=install_weak_deps=False install "),
+        "{commands:?}"
+    );
+    let given = json!({"kernel_path": "/boot/vmlinuz-upgrade.x86_64", "initram_path": "/boot/initramfs-upgrade.x86_64.img",
+                       "kernel_hmac_path": null});
+    let under_leapp = |provided: Value| {
+        plan(|facts| {
+            set(facts, "leapp.BootContent", given.clone());
+            set(facts, "userspace.provided", provided);
+        })
+    };
+    let short = under_leapp(json!([])).findings.refusals;
+    assert_eq!(short.len(), 1, "{short:?}");
+    assert!(
+        short[0].starts_with("/var/lib/leapp/el9userspace: leapp has not installed NetworkManager, "),
+        "{short:?}"
+    );
+    let whole = under_leapp(json!(own.required_packages));
+    assert_eq!(whole.findings.refusals, Vec::<String>::new());
+    let commands: Vec<String> = whole.commands().iter().map(ToString::to_string).collect();
+    assert!(
+        commands[0].ends_with(" lsinitrd /boot/initramfs-upgrade.x86_64.img"),
+        "{commands:?}"
+    );
+    assert_eq!(commands.len(), 2);
+    // Neither kernel nor initramfs takes new space in /boot.
+    assert_eq!(whole.budgets.len(), 1);
+}
+
+#[test]
+fn an_earlier_builds_entry_needs_another_one() {
+    let found = refusals("earlier", earlier("grubby"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("an earlier build has a boot entry"),
+        "{found:?}"
+    );
+    assert_eq!(refusals("earlier", earlier("none")), Vec::<String>::new());
+    // Before there is a container nobody is asked who keeps the entry.
+    let check = plan(|facts| {
+        set(facts, "earlier", earlier("leapp"));
+        set(facts, "userspace", json!(null));
+    });
+    assert_eq!(check.findings.refusals, Vec::<String>::new());
+
+    let with_grubby = |loader: Value| {
+        let facts = facts(|facts| {
+            set(facts, "earlier", earlier("grubby"));
+            set(facts, "loader", loader);
+        });
+        BuildPlan::make(facts, EntryKeeper::Grubby)
+    };
+    let grubby =
+        |default: &str| json!({"has_grubby": true, "default_kernel": {"Ok": default}, "configs": []});
+    // Its own kernel is the default now: what was it before is known from the earlier build.
+    for (default, former) in [
+        ("/boot/vmlinuz-upgrade.x86_64", "/boot/vmlinuz-old"),
+        ("/boot/vmlinuz-4.18", "/boot/vmlinuz-4.18"),
+    ] {
+        let plan = with_grubby(grubby(default));
+        assert_eq!(plan.findings.refusals, Vec::<String>::new());
+        assert_eq!(
+            plan.entry.as_ref().unwrap().former_default.as_deref(),
+            Some(former)
+        );
+        let text = plan.summary();
+        assert!(
+            text.contains(&format!("until livemode-prep remove makes {former} the default")),
+            "{text}"
+        );
+    }
+    let failing = json!({"has_grubby": true, "default_kernel": {"Err": "grubby: it hung"}, "configs": []});
+    assert_eq!(with_grubby(failing).findings.refusals, ["grubby: it hung"]);
+    let missing = json!({"has_grubby": false, "default_kernel": {"Err": ""}, "configs": []});
+    assert!(with_grubby(missing).findings.refusals[0].starts_with("grubby is missing; install it"));
+}
+
+#[test]
+fn the_records_directory_is_named_where_it_lies_beside_the_image() {
+    let line = |change: fn(&mut Value)| plan(change).arguments("ab", 7);
+    assert!(line(|_| ()).contains(" livemode.state=/var/lib/leapp/livemode "));
+    let apart = line(|facts| set(facts, "source.state_device.source", json!("/dev/sdb1")));
+    assert!(!apart.contains("livemode.state="), "{apart}");
+}
