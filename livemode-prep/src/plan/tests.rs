@@ -10,6 +10,7 @@ mod commands;
 mod findings;
 mod live_system;
 mod secrets;
+mod summary;
 
 const FACTS: &str = include_str!("../../fixtures/facts.json");
 

@@ -325,7 +325,7 @@ fn what_was_found_is_told_where_it_names_what_is_asked_for() {
     let plan = plan(|facts| {
         facts["source"]["boot"]["read_only"] = json!(true);
         facts["config"]["setup_network_manager"] = json!(false);
-        facts["config_warnings"] = json!(["a rw b"]);
+        facts["config_warnings"] = json!(["a rw b", "of vim too"]);
     });
     let last = |what: &str| plan.explain(what).pop().unwrap();
     let found = "what check and plan found";
@@ -343,7 +343,12 @@ fn what_was_found_is_told_where_it_names_what_is_asked_for() {
         (found, "an admin should know it")
     );
     // Too short to mean only this.
-    assert!(plan.explain("rw").iter().all(|answer| answer.why.fact != found));
+    for what in ["rw", "vim"] {
+        assert!(
+            plan.explain(what).iter().all(|answer| answer.why.fact != found),
+            "{what}"
+        );
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ mod tests {
     use livemode_common::fstab;
 
     const LSBLK: &str = r#"{"blockdevices": [
-        {"name": "/dev/sda1", "kname": "/dev/sda1", "type": "part", "fstype": "xfs", "uuid": "R", "label": "Root", "partuuid": "p1"},
+        {"name": "/dev/sda1", "kname": "/dev/sda1", "type": "part", "fstype": "xfs", "uuid": "R", "label": "Root", "partuuid": "p1", "partlabel": "Slot"},
         {"name": "/dev/sda2", "kname": "/dev/sda2", "type": "part", "fstype": "swap", "uuid": "", "partuuid": "p2"},
         {"name": "/dev/sda3", "kname": "/dev/sda3", "type": "part", "fstype": "swap", "uuid": ""},
         {"name": "/dev/sda4", "kname": "/dev/sda4", "type": "part", "fstype": "ext4", "uuid": "1", "label": "data", "partuuid": "p4"},
@@ -129,6 +129,8 @@ mod tests {
         for (spec, name, warning) in [
             ("UUID=\"r\"", "UUID=R", None),
             ("LABEL=root", "LABEL=Root", None),
+            ("PARTUUID='P1'", "PARTUUID=p1", None),
+            ("PARTLABEL=slot", "PARTLABEL=Slot", None),
             ("/dev/sda1", "/dev/sda1", None),
             ("/dev/disk/by-path/p1", "/dev/disk/by-path/p1", None),
             ("/dev/root", "UUID=R", Some("/a: /dev/root is a name of the source system's udev rules; taking UUID=R")),

@@ -178,6 +178,7 @@ mod tests {
     fn model(fstab: &str, mounts: &[Mount]) -> Storage {
         let sources = StorageFacts {
             devices: Devices::parse(LSBLK).unwrap(),
+            real: [("/log".to_owned(), "/var/log".to_owned())].into(),
             ..StorageFacts::default()
         };
         let setting = Setting {
@@ -313,6 +314,16 @@ mod tests {
                 storage.warnings
             );
         }
+    }
+
+    #[test]
+    fn a_line_of_the_fstab_is_found_through_a_link() {
+        let (lines, storage) = more(
+            "UUID=V /log xfs noauto,nosuid 0 2\n",
+            &["/ / xfs /dev/sda1 rw", "/ /var/log xfs /dev/sda2 rw"],
+        );
+        assert_eq!(lines, ["UUID=V /var/log xfs nosuid 0 2"]);
+        assert_eq!(storage.warnings.len(), 1, "{:?}", storage.warnings);
     }
 
     #[test]

@@ -95,3 +95,54 @@ fn the_records_directory_is_named_where_it_lies_beside_the_image() {
     let apart = line(|facts| set(facts, "source.state_device.source", json!("/dev/sdb1")));
     assert!(!apart.contains("livemode.state="), "{apart}");
 }
+
+#[test]
+fn dracut_brings_the_network_only_where_early_boot_has_one() {
+    let has_network = |network: &str| {
+        let plan = plan(|facts| set(facts, "config.dracut_network", json!(network)));
+        let commands: Vec<String> = plan.commands().iter().map(ToString::to_string).collect();
+        commands[1].contains(" --add 'livemode network url-lib' ")
+    };
+    assert!(has_network("ip=dhcp"));
+    assert!(!has_network("") && !has_network(" "));
+}
+
+#[test]
+fn a_module_is_there_as_a_file_or_in_the_kernel_and_while_that_is_unknown() {
+    let has = |change: fn(&mut Value), module: &str| plan(change).has_module(module);
+    for (module, is_there) in [("xfs", true), ("ext4", true), ("nosuch", false)] {
+        assert_eq!(has(|_| (), module), is_there, "{module}");
+        assert!(has(
+            |facts| set(facts, "userspace.kernels.0.modules", json!([])),
+            module
+        ));
+        assert!(has(|facts| set(facts, "userspace", json!(null)), module));
+    }
+    let line = |word: &str| {
+        let word = json!({"key": word, "value": "1"});
+        plan(|facts| set(facts, "source.arguments.3", word)).arguments("", 0)
+    };
+    assert!(line("xfs.debug").ends_with(" xfs.debug=1") && !line("nosuch.debug").contains("nosuch"));
+}
+
+#[test]
+fn the_images_file_system_is_not_checked_again_by_any_of_its_names() {
+    for spec in ["UUID=11111111-0000-4000-8000-000000000001", "/dev/sda2"] {
+        let plan = plan(|facts| {
+            set(facts, "source.fstab.Ok.0.fs_spec", json!(spec));
+            for number in [0, 1] {
+                set(facts, &format!("source.fstab.Ok.{number}.fs_passno"), json!("1"));
+            }
+        });
+        let numbers: Vec<&str> = plan.mounts.iter().map(|entry| entry.fs_passno.as_str()).collect();
+        assert_eq!(numbers, ["0", "1"], "{spec}");
+    }
+}
+
+#[test]
+fn paths_of_a_system_in_a_directory_are_told_as_it_sees_them() {
+    let plan = plan(|facts| set(facts, "root", json!("/mnt/sys")));
+    for (path, seen) in [("/mnt/sys/boot/vmlinuz", "/boot/vmlinuz"), ("/srv/x", "/srv/x")] {
+        assert_eq!(plan.as_source_sees(std::path::Path::new(path)), seen);
+    }
+}

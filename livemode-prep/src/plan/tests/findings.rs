@@ -52,6 +52,11 @@ fn each_fault_is_found_and_named() {
             "/etc/fstab has no entry for /, so the live system could not mount the source",
         ),
         (
+            "source.fstab.Ok.0.fs_file",
+            json!("/other"),
+            "/etc/fstab has no entry for /, so",
+        ),
+        (
             "source.mounts.1.target",
             json!("/other"),
             "/boot is in /etc/fstab but not mounted",
@@ -175,6 +180,25 @@ fn an_admin_is_warned_of_what_may_surprise() {
         set(facts, "config.dracut_network", json!("ip=dhcp"));
     });
     assert_eq!(quiet.findings.warnings, Vec::<String>::new());
+    for (url, network, keys, is_told) in [
+        ("http://host/i", true, "", true),
+        ("http://host/i", false, "/root/keys", true),
+        ("http://host/i", false, "", false),
+        ("", true, "/root/keys", false),
+    ] {
+        let plan = plan(|facts| {
+            set(facts, "config.url_to_load_squashfs_image_from", json!(url));
+            set(facts, "config.dracut_network", json!("ip=dhcp"));
+            set(facts, "config.setup_network_manager", json!(network));
+            set(facts, "config.setup_opensshd_using_auth_keys", json!(keys));
+        });
+        let told = plan
+            .findings
+            .warnings
+            .iter()
+            .any(|what| what.starts_with("the image holds private keys"));
+        assert_eq!(told, is_told, "{url} {network} {keys}");
+    }
     let told = plan(|facts| set(facts, "config_warnings", json!(["leapp would stop here"])));
     assert_eq!(told.findings.warnings, ["leapp would stop here"]);
 }
@@ -199,4 +223,40 @@ fn before_there_is_a_container_the_same_is_found() {
         .map(|budget| budget.needed_bytes >> 20)
         .collect();
     assert_eq!(budgets, [1100, 115], "what a minimal system is expected to take");
+}
+
+/// NetworkManager, or early boot by either line of kernel arguments.
+#[test]
+fn any_of_three_brings_the_network_up_for_a_share_and_the_names_of_machines() {
+    for (network_manager, dracut_network, argument, has_network) in [
+        (true, "", "console", true),
+        (false, "ip=dhcp", "console", true),
+        (false, "", "ip", true),
+        (false, " ", "console", false),
+    ] {
+        let plan = plan(|facts| {
+            set(facts, "config.setup_network_manager", json!(network_manager));
+            set(facts, "config.dracut_network", json!(dracut_network));
+            set(
+                facts,
+                "source.arguments.3",
+                json!({"key": argument, "value": "dhcp"}),
+            );
+            facts["files"]["found"]["/etc/hosts"] = json!({"mode": 0o644, "text": "192.0.2.77 filer01\n"});
+            let share = json!({"fs_spec": "filer01:/a", "fs_file": "/a", "fs_vfstype": "nfs", "fs_mntops": "defaults"});
+            facts["source"]["fstab"]["Ok"].as_array_mut().unwrap().push(share);
+        });
+        let found = &plan.findings.refusals;
+        let expected: &[&str] = if has_network {
+            &[]
+        } else {
+            &["/a: filer01:/a needs the network in the live system; set setup_network_manager: true"]
+        };
+        assert_eq!(found, expected, "{network_manager} {dracut_network} {argument}");
+        let has_hosts = plan.live_items.iter().any(|item| item.path() == "/etc/hosts");
+        assert_eq!(
+            has_hosts, has_network,
+            "{network_manager} {dracut_network} {argument}"
+        );
+    }
 }
