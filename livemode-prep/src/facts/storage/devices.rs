@@ -381,5 +381,6 @@ mod tests {
         }
         assert_eq!(volume_group("/dev/vg/lv"), None);
         assert_eq!(volume_group("/dev/mapper/vg-lv").unwrap(), "vg");
+        assert_eq!(volume_group("/dev/mapper/a--b--c-lv").unwrap(), "a-b-c");
     }
 }
