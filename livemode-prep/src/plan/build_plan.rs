@@ -19,7 +19,7 @@ use super::squashfs::{self, Packing};
 use super::ssh::listen::Listen;
 use super::storage::{files, Layer, Storage};
 use super::why::Reasoned;
-use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
+use super::{arguments, drivers, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
 use crate::args::EntryKeeper;
 use crate::facts::leapp::Requested;
 use crate::facts::source::Source;
@@ -62,6 +62,8 @@ pub(crate) struct BuildPlan {
     pub(crate) boot_files: Origin,
     /// What must be in the initramfs beside our module.
     pub(crate) requested: Requested,
+    /// What else is in it.
+    choice: initramfs::Choice,
     /// What an earlier build made.
     pub(crate) earlier: Option<Manifest>,
     /// Version of this machine's mksquashfs.
@@ -105,6 +107,12 @@ impl BuildPlan {
         let early_reasons = early(&facts, &storage, &mut findings);
         let early_items = early_reasons.items();
         let requested = requested(&facts, &storage, &early_items, kernel);
+        let choice = initramfs::Choice::of(&facts, &storage);
+        for lost in kernel.map_or_else(Vec::new, |kernel| {
+            drivers::missing(&storage, &facts.storage, kernel, &requested)
+        }) {
+            findings.refuse(lost);
+        }
         let carried = carried(&facts, &storage, &mut findings);
         let listen = listen(&facts, &mut findings);
         let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));
@@ -143,6 +151,7 @@ impl BuildPlan {
             entry,
             boot_files,
             requested,
+            choice,
             earlier: facts.earlier,
             mksquashfs: facts.tools.mksquashfs.version,
             findings,
@@ -217,12 +226,11 @@ impl BuildPlan {
 
     /// The call of dracut by `program`.
     pub(crate) fn dracut(&self, program: Cmd, target: &Target) -> Cmd {
-        let network = !self.config.dracut_network.trim().is_empty();
         initramfs::dracut(
             program,
             &target.kernel.version,
             target.initramfs_compressor,
-            network,
+            &self.choice,
             &self.requested,
         )
     }
@@ -242,10 +250,13 @@ impl BuildPlan {
         if !self.missing_packages.is_empty() {
             commands.push(packages::install(in_container("dnf"), &self.missing_packages));
         }
-        commands.push(match self.boot_files {
-            Origin::Given => initramfs::lsinitrd(in_container("lsinitrd"), &self.paths.initramfs),
-            Origin::Made => self.dracut(in_container("dracut"), target),
-        });
+        if self.boot_files == Origin::Given {
+            commands.push(initramfs::lsinitrd(
+                in_container("lsinitrd"),
+                &self.paths.initramfs,
+            ));
+        }
+        commands.push(self.dracut(in_container("dracut"), target));
         commands.push(squashfs::command(
             mksquashfs,
             &target.packing,

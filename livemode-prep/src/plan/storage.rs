@@ -16,6 +16,7 @@ mod volumes;
 
 use crate::facts::storage::crypttab::{Key, Volume};
 use crate::facts::storage::devices;
+use crate::facts::storage::drivers::Driver;
 use crate::facts::storage::StorageFacts;
 pub(crate) use needs::{Layer, Needs};
 use volumes::opened;
@@ -43,6 +44,8 @@ pub(crate) struct Storage {
     pub(crate) image: Needs,
     /// What the source's mounts and swaps stand on.
     pub(crate) source: Needs,
+    /// Paths of the disks below mounts that are required: without them the upgrade does not start.
+    pub(crate) required_disks: BTreeSet<String>,
     /// For the initramfs.
     pub(crate) early_volumes: Vec<Volume>,
     /// For the live system.
@@ -93,6 +96,12 @@ impl Storage {
         both.copied()
     }
 
+    /// The drivers of the disks below the image.
+    pub(crate) fn image_drivers<'a>(&'a self, sources: &'a StorageFacts) -> impl Iterator<Item = &'a Driver> {
+        let disks = self.image.disks.iter();
+        disks.filter_map(|disk| sources.drivers.get(disk)).flatten()
+    }
+
     /// Whether something of it comes by the network.
     pub(crate) fn needs_network(&self) -> bool {
         let is_remote = |mount: &LiveMount| is_remote(&mount.entry) || mount.entry.has("_netdev");
@@ -132,6 +141,9 @@ impl Storage {
             Ok(mount) => {
                 if let Some(device) = mount.device {
                     self.source.add(&sources.devices, device);
+                    if is_required {
+                        self.required_disks.extend(sources.devices.disks_below(device));
+                    }
                 }
                 self.mounts.push(mount);
             }
