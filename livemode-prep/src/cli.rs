@@ -14,7 +14,7 @@ use crate::commit::{remove, transaction};
 use crate::facts::leapp::LeappFacts;
 use crate::facts::{Facts, Scope};
 use crate::leapp::{actors, check, entry};
-use crate::plan::boot_entry::Choice;
+use crate::plan::boot_entry::EntryChoice;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::explain::Answer;
 use crate::plan::packages;
@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
         Command::Requirements(output) => print_requirements(&inputs, output),
         Command::Check(Json { json }) => {
             let facts = inputs.gather(None, false)?;
-            check::run(&BuildPlan::make(facts, Choice::default()), json)
+            check::run(&BuildPlan::make(facts, EntryChoice::default()), json)
         }
         Command::Plan(plan) => print_plan(&inputs, &plan),
         Command::Explain(explain) => print_explanation(&inputs, &explain),
@@ -57,8 +57,8 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// What is chosen of the boot entry.
-fn choice(userspace: &Userspace) -> Choice {
-    Choice {
+fn choice(userspace: &Userspace) -> EntryChoice {
+    EntryChoice {
         keeper: userspace.boot_entry,
         loop_risk: userspace.risk.accept_loop_risk,
     }
@@ -132,7 +132,7 @@ fn print_requirements(inputs: &Inputs, Json { json }: Json) -> Result<()> {
     let config = inputs.load()?.config;
     // Of a system that cannot be looked at, only what every one needs is known.
     let packages = match inputs.gather(None, false) {
-        Ok(facts) => BuildPlan::make(facts, Choice::default()).required_packages,
+        Ok(facts) => BuildPlan::make(facts, EntryChoice::default()).required_packages,
         Err(_) => packages::required(&config, &Default::default()),
     };
     if json {
@@ -176,7 +176,7 @@ fn print_explanation(inputs: &Inputs, arguments: &args::Explain) -> Result<()> {
             inputs.gather(container, false)?
         }
     };
-    let answers = BuildPlan::make(facts, Choice::default()).explain(what);
+    let answers = BuildPlan::make(facts, EntryChoice::default()).explain(what);
     if answers.is_empty() {
         return Err(precondition(format!(
             "explaining {what}: the plan has no key, kernel argument, package, unit or path of this name; livemode-prep plan \

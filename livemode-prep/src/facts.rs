@@ -32,7 +32,7 @@ use nics::Nic;
 use source::Source;
 use storage::StorageFacts;
 use tools::Tools;
-use userspace::Userspace;
+use userspace::{Asked, Userspace};
 
 /// Everything that a plan is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,18 +97,22 @@ impl Facts {
         let source = Source::look(root, leapp, &config.squashfs_image_path, &table)?;
         let fstab = source.fstab.clone().unwrap_or_default();
         let storage = StorageFacts::look(root, &fstab, &source.mounts, table.is_own)?;
+        let asked = Asked {
+            packages: scope.packages,
+            modaliases: &storage.modaliases(),
+        };
         Ok(Self {
             schema: SCHEMA,
             files: Files::look(root, &config, &fstab, &storage.crypttab)?,
             nics: nics::look(root),
             source,
-            storage,
             loader: Some(Loader::look(root, &table)?),
             tools,
             userspace: scope
                 .container
-                .map(|dir| Userspace::look(dir, scope.packages))
+                .map(|dir| Userspace::look(dir, asked))
                 .transpose()?,
+            storage,
             leapp: leapp.clone(),
             actors: Found::look(root),
             earlier: Records::of(root).manifest()?,

@@ -252,7 +252,10 @@ mod tests {
                 &|_| true,
             )
             .to_string();
-            assert!(line.ends_with(&format!(" systemd.firstboot=off {end}")), "{line}");
+            assert!(
+                line.ends_with(&format!(" systemd.watchdog_sec=60 {end}")),
+                "{line}"
+            );
         }
     }
 

@@ -2,7 +2,6 @@
 use livemode_common::cmdline::{Cmdline, Word};
 use livemode_common::config::KEYS;
 use livemode_common::contract::SOURCE_MOUNT;
-use livemode_common::records::Origin;
 use serde_json::{json, Value};
 
 use super::build_plan::BuildPlan;
@@ -221,16 +220,14 @@ impl BuildPlan {
                 Answer::new(item.to_string(), fact, why.rule)
             })
             .collect();
-        if self.boot_files == Origin::Made {
-            let module = initramfs::module().into_iter().filter(|item| is_of(item, what));
-            answers.extend(module.map(|item| {
-                Answer::new(
-                    item.to_string(),
-                    "an initramfs is made",
-                    "early boot is this module of dracut's",
-                )
-            }));
-        }
+        let module = initramfs::module().into_iter().filter(|item| is_of(item, what));
+        answers.extend(module.map(|item| {
+            Answer::new(
+                item.to_string(),
+                "an initramfs is made",
+                "early boot is this module of dracut's",
+            )
+        }));
         let is_unit = [".service", ".socket", ".timer", ".target", ".path"]
             .iter()
             .any(|end| what.ends_with(end));

@@ -19,6 +19,7 @@ mod types;
 mod volumes;
 
 use crate::facts::storage::crypttab::Volume;
+use crate::facts::storage::drivers::Driver;
 use crate::facts::storage::StorageFacts;
 pub(crate) use needs::{Layer, Needs};
 
@@ -45,6 +46,8 @@ pub(crate) struct Storage {
     pub(crate) image: Needs,
     /// What the source's mounts and swaps stand on.
     pub(crate) source: Needs,
+    /// Paths of the disks below mounts that are required: without them the upgrade does not start.
+    pub(crate) required_disks: BTreeSet<String>,
     /// For the initramfs.
     pub(crate) early_volumes: Vec<Volume>,
     /// For the live system.
@@ -111,6 +114,12 @@ impl Storage {
     pub(crate) fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
         let both = self.source.layers.union(&self.image.layers);
         both.copied()
+    }
+
+    /// The drivers of the disks below the image.
+    pub(crate) fn image_drivers<'a>(&'a self, sources: &'a StorageFacts) -> impl Iterator<Item = &'a Driver> {
+        let disks = self.image.disks.iter();
+        disks.filter_map(|disk| sources.drivers.get(disk)).flatten()
     }
 
     /// Whether something of it comes by the network.

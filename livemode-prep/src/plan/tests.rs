@@ -2,12 +2,13 @@
 //! static network, and a Debian 12 container), each with something changed: what is found, and what is done about it.
 use serde_json::Value;
 
-use super::boot_entry::Choice;
+use super::boot_entry::EntryChoice;
 use super::build_plan::BuildPlan;
 use crate::facts::Facts;
 
 mod commands;
 mod findings;
+mod initramfs;
 mod live_system;
 mod secrets;
 mod summary;
@@ -21,7 +22,7 @@ fn facts(change: impl FnOnce(&mut Value)) -> Facts {
 }
 
 fn plan(change: impl FnOnce(&mut Value)) -> BuildPlan {
-    BuildPlan::make(facts(change), Choice::default())
+    BuildPlan::make(facts(change), EntryChoice::default())
 }
 
 /// The path to a value, with dots, gets another one.

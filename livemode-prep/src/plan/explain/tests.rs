@@ -1,7 +1,7 @@
 //! Why a plan is as it is, of the machine of plan/tests.rs with something changed.
 use super::*;
 use crate::facts::Facts;
-use crate::plan::boot_entry::Choice;
+use crate::plan::boot_entry::EntryChoice;
 
 const FACTS: &str = include_str!("../../../fixtures/facts.json");
 
@@ -9,7 +9,7 @@ fn plan(change: impl FnOnce(&mut Value)) -> BuildPlan {
     let mut facts: Value = serde_json::from_str(FACTS).unwrap();
     change(&mut facts);
     let facts: Facts = serde_json::from_value(facts).unwrap();
-    BuildPlan::make(facts, Choice::default())
+    BuildPlan::make(facts, EntryChoice::default())
 }
 
 fn all_options(facts: &mut Value) {
@@ -293,9 +293,10 @@ fn files_and_units_are_told_by_each_of_their_names() {
         facts["leapp"]["BootContent"] = json!({"kernel_path": "/boot/k", "initram_path": "/boot/i",
                                                "kernel_hmac_path": null});
     });
+    // leapp's may be larger than ours, which is made then too.
     assert_eq!(
-        is(&given, "/usr/lib/dracut/modules.d/90livemode/module-setup.sh"),
-        [""; 0]
+        is(&given, "/usr/lib/dracut/modules.d/90livemode/module-setup.sh").len(),
+        1
     );
     assert_eq!(is(&given, "/boot/i"), ["file on this system /boot/i"]);
 }

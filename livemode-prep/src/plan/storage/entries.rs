@@ -43,6 +43,9 @@ impl Storage {
             Ok(mount) => {
                 if let Some(device) = mount.device {
                     self.source.add(&sources.devices, device);
+                    if is_required {
+                        self.required_disks.extend(sources.devices.disks_below(device));
+                    }
                 }
                 self.mounts.push(mount);
             }

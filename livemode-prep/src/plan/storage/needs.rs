@@ -172,6 +172,8 @@ pub(crate) fn understood(devices: &Devices, index: usize) -> Result<(), String> 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     pub(crate) layers: BTreeSet<Layer>,
+    /// Paths of the disks.
+    pub(crate) disks: BTreeSet<String>,
     /// UUIDs of LUKS volumes, in lower case.
     pub(crate) volumes: BTreeSet<String>,
     /// UUIDs of MD arrays, as mdadm(8) writes them.
@@ -183,6 +185,7 @@ pub(crate) struct Needs {
 impl Needs {
     /// Adds what a device stands on.
     pub(crate) fn add(&mut self, devices: &Devices, index: usize) {
+        self.disks.extend(devices.disks_below(index));
         for index in devices.below(index) {
             let device = devices.get(index);
             let uuids = device
