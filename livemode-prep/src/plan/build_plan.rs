@@ -257,7 +257,7 @@ impl BuildPlan {
     pub(crate) fn dracut(&self, program: Cmd, target: &Target) -> Cmd {
         initramfs::dracut(
             program,
-            &target.kernel.version,
+            &target.kernel,
             target.initramfs_compressor,
             &self.choice,
             &self.requested,

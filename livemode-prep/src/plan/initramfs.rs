@@ -6,7 +6,7 @@ use livemode_common::cmd::Cmd;
 use super::items::{Content, Item};
 use super::storage::{Layer, Storage};
 use crate::facts::leapp::Requested;
-use crate::facts::userspace::{KernelConfig, Userspace};
+use crate::facts::userspace::{plain, Kernel, KernelConfig, Userspace};
 use crate::facts::Facts;
 
 /// Where dracut puts it, in the container.
@@ -207,7 +207,7 @@ impl Choice {
 /// dracut's arguments: upstream's, but for what is chosen. With all that was requested.
 pub(crate) fn dracut(
     program: Cmd,
-    kernel_version: &str,
+    kernel: &Kernel,
     compressor: &str,
     choice: &Choice,
     requested: &Requested,
@@ -221,7 +221,9 @@ pub(crate) fn dracut(
         .chain(requested.dracut_modules.iter().filter(is_new))
         .cloned()
         .collect();
-    let is_new = |name: &&String| !choice.drivers.contains(name);
+    // One that is no file of the kernel's would keep those behind it out (dracut 059).
+    let has_file = |name: &str| kernel.modules.is_empty() || kernel.modules.contains(&plain(name));
+    let is_new = |name: &&String| !choice.drivers.contains(name) && has_file(name);
     let drivers: Vec<String> = choice
         .drivers
         .iter()
@@ -245,7 +247,7 @@ pub(crate) fn dracut(
         .args(list("--add-drivers", &drivers))
         .args(list("--filesystems", &choice.file_systems))
         .args(list("--install", &requested.files))
-        .args(["--compress", compressor, "--kver", kernel_version, OUTPUT])
+        .args(["--compress", compressor, "--kver", &kernel.version, OUTPUT])
 }
 
 /// The call of lsinitrd in the container, for a file that is shown there.
@@ -265,8 +267,13 @@ mod tests {
             drivers: list(&["tpm_crb"]),
             file_systems: list(&["squashfs", "ext4"]),
         };
+        let kernel = Kernel {
+            version: "6.1".into(),
+            modules: ["dm_mod", "raid1", "tpm_crb"].map(str::to_owned).into(),
+            ..Kernel::default()
+        };
         let words = |choice: &Choice, requested: &Requested| {
-            dracut(Cmd::new("dracut"), "6.1", "gzip", choice, requested).to_string()
+            dracut(Cmd::new("dracut"), &kernel, "gzip", choice, requested).to_string()
         };
         let plain = Choice {
             drivers: Vec::new(),
@@ -280,14 +287,14 @@ mod tests {
         );
         let requested = Requested {
             dracut_modules: list(&["crypt", "livemode", "livenet", "lvm"]),
-            kernel_modules: list(&["dm-mod", "tpm_crb"]),
+            kernel_modules: list(&["dm-mod", "not_in_this_kernel", "raid1", "tpm_crb"]),
             files: list(&["/etc/lvm/lvm.conf"]),
         };
         let words = words(&choice, &requested);
         assert!(
             words.contains(
                 "--add 'livemode livenet lvm' --omit 'plymouth dash resume ifcfg earlykdump dmsquash-live' \
-                 --add-drivers 'tpm_crb dm-mod' --filesystems 'squashfs ext4' --install /etc/lvm/lvm.conf --compress"
+                 --add-drivers 'tpm_crb dm-mod raid1' --filesystems 'squashfs ext4' --install /etc/lvm/lvm.conf --compress"
             ),
             "{words}"
         );
