@@ -38,6 +38,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) is_asked_for: bool,
     /// Seconds before the old system boots after a failure.
     pub(crate) countdown_s: u64,
+    /// Whether leapp was started in this run.
+    pub(crate) has_started: bool,
 }
 
 /// How long somebody can keep the live system up: by the boot line, or a minute.
@@ -175,7 +177,7 @@ fn reboot() -> Result<()> {
 pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> Error {
     let message = &fault.message;
     output.line(&format!("THE UPGRADE FAILED: {message}"));
-    let begun = has_begun(attempt.source, output);
+    let begun = has_begun(attempt, output);
     let recorded = attempt.record(Change {
         exit_code: fault.exit_code,
         begun,
@@ -214,7 +216,7 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
             follows = AfterFailure::Hold(None);
         }
     }
-    for line in advice(attempt.source.path(), left, follows) {
+    for line in advice(attempt.source.path(), left, follows, is_recorded) {
         output.line(&line);
     }
     nix::unistd::sync();
@@ -230,17 +232,17 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
 }
 
 /// Whether the RPM transaction has begun since leapp was started first; what cannot be told is taken for it.
-fn has_begun(source: &SysRoot, output: &mut Output) -> bool {
-    let last = match Records::of(source).state() {
+fn has_begun(attempt: &Attempt, output: &mut Output) -> bool {
+    let last = match Records::of(attempt.source).state() {
         Ok(Some(last)) => last,
-        // Nothing was started before a record of it.
-        Ok(None) => return false,
+        // Nothing is started before a record of it; but the source system may have gone since.
+        Ok(None) => return attempt.has_started,
         Err(_) => return true,
     };
     if !last.may_have_begun() {
         return false;
     }
-    match (&last.before, Fingerprint::of(source)) {
+    match (&last.before, Fingerprint::of(attempt.source)) {
         (Some(before), Ok(now)) => before.has_begun(&now),
         (None, _) => true,
         (_, Err(error)) => {
@@ -292,7 +294,7 @@ pub(crate) fn end_of_waiting() {
 }
 
 /// What an admin can do after a failure, and what happens without one.
-fn advice(source: &Path, left: Left, follows: AfterFailure) -> Vec<String> {
+fn advice(source: &Path, left: Left, follows: AfterFailure, is_recorded: bool) -> Vec<String> {
     let state = if left.begun {
         "the RPM transaction has begun: the old system is no longer whole"
     } else {
@@ -316,6 +318,13 @@ fn advice(source: &Path, left: Left, follows: AfterFailure) -> Vec<String> {
         next_boot.to_owned(),
         "to give the upgrade up: livemode-prep remove, in the old system".to_owned(),
     ];
+    if !is_recorded {
+        lines.push(
+            "the failure is not recorded: a boot of the upgrade's entry may try again by itself, unless the boot line says \
+             upgrade.autostart=0"
+                .to_owned(),
+        );
+    }
     match follows {
         AfterFailure::Hold(Some(minutes)) => {
             lines.push(format!(
@@ -417,7 +426,7 @@ mod tests {
                 has_loader,
                 is_attended: false,
             };
-            advice(Path::new("/run/upgrade"), left, follows).join("\n")
+            advice(Path::new("/run/upgrade"), left, follows, has_loader).join("\n")
         };
         let hold = AfterFailure::Hold(None);
         assert!(lines(true, true, hold)
@@ -426,6 +435,8 @@ mod tests {
         assert!(lines(false, true, hold).contains("a reboot boots the old system"));
         assert!(lines(false, true, hold).contains("the installed system is as it was"));
         assert!(lines(false, false, hold).contains("choose the old system's entry in the boot menu"));
+        assert!(lines(false, false, hold).contains("the failure is not recorded"));
+        assert!(!lines(false, true, hold).contains("the failure is not recorded"));
         assert!(lines(false, true, hold).contains("this live system stays up"));
         assert!(lines(false, true, AfterFailure::Hold(Some(30))).contains("boots in 30 minutes unless"));
         for begun in [true, false] {

@@ -40,6 +40,7 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         manifest: None,
         is_asked_for,
         countdown_s: finish::countdown_s(&live::read(cmdline)?),
+        has_started: false,
     };
     let result = match last.as_ref().and_then(|last| cut_off(last, is_asked_for)) {
         Some(fault) => {
@@ -117,6 +118,7 @@ fn steps(
         if let Some(loader) = loader.as_ref().filter(|_| number == 0) {
             loader.keep_ours()?;
         }
+        attempt.has_started = true;
         let title = format!("attempt {}, {step}", attempt.number);
         let status = traced(command, plan.trace.as_deref(), &title, output)
             .map_err(|error| Fault::from(error.context(step.clone())))?;
@@ -276,6 +278,7 @@ mod tests {
             manifest: None,
             is_asked_for: false,
             countdown_s: 0,
+            has_started: false,
         };
         let fault = steps(&mut attempt, &cmdline, None, &mut Output::new(&source)).unwrap_err();
         assert_eq!(fault.message, crate::live::not_mounted(source.path()));
