@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-use livemode_common::contract::{JOURNAL_LOG, LEAPP_LOG};
+use livemode_common::contract::{JOURNAL_LOG, LEAPP_LOG, STATE_DIR};
 use livemode_tests::subject::Subject;
 use livemode_tests::testbed::Suite;
 
@@ -178,7 +178,8 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
     drop(disk);
     assert_eq!(subject.next_boots().unwrap(), [after.clone(), after]);
     subject.prep(|prep| prep.arg("remove").run()).unwrap();
-    assert!(!subject.mounted().unwrap().at(IMAGE).exists());
+    let disk = subject.mounted().unwrap();
+    assert!(!disk.at(IMAGE).exists() && !disk.at(STATE_DIR).exists());
 }
 
 #[test]

@@ -80,14 +80,14 @@ impl Loader {
         self.source.at(STATE_DIR).join(GRUBENV_FILE)
     }
 
-    /// The block that leapp and the scriptlets see and change: as it was before the upgrade. One that a run before this has
-    /// left goes on to be used.
+    /// The block that leapp and the scriptlets see and change: as it was before the upgrade. In a run that `resumes` another, what
+    /// that one has set goes on to be used.
     ///
     /// # Errors
     /// When the block cannot be read, or its copy not written.
-    pub(crate) fn stand_in(&self) -> Result<StandIn> {
+    pub(crate) fn stand_in(&self, resumes: bool) -> Result<StandIn> {
         let file = self.kept_aside();
-        if Grubenv::read(&file).is_err() {
+        if !resumes || Grubenv::read(&file).is_err() {
             let env = Grubenv::read(&self.block())?;
             let before = changed(&env, &self.own.id, Boots::Old(&self.own.former_default));
             atomic_write(&file, &before.to_bytes()?, 0o600)?;
@@ -265,15 +265,15 @@ mod tests {
             pairs(&[("saved_entry", OURS), ("next_entry", OURS)])
         );
         assert_eq!(loader.boots().unwrap(), [OURS, OURS]);
-        let stand_in = loader.stand_in().unwrap();
+        let stand_in = loader.stand_in(false).unwrap();
         assert_eq!(stand_in.covers, "/boot/grub2/grubenv");
         assert_eq!(variables(&stand_in.file), pairs(&[("saved_entry", "a1-5")]));
         let mut set = Grubenv::read(&stand_in.file).unwrap();
         set.set(SAVED_ENTRY, "a1-6");
         set.set("kernelopts", "ro");
         set.write_in_place(&stand_in.file).unwrap();
-        // A second run goes on with it.
-        assert_eq!(loader.stand_in().unwrap(), stand_in);
+        // A run that resumes this one goes on with it.
+        assert_eq!(loader.stand_in(true).unwrap(), stand_in);
         assert_eq!(loader.target().unwrap().id, "a1-6");
         assert_eq!(variables(&loader.block())[0].1, OURS);
 
@@ -284,6 +284,24 @@ mod tests {
         );
         assert!(!loader.source.at(&loader.own.path).exists());
         loader.hand_over("a1-6").unwrap();
+    }
+
+    #[test]
+    fn what_a_run_has_set_that_came_to_nothing_is_forgotten() {
+        let (_dir, loader) = source();
+        let stand_in = loader.stand_in(false).unwrap();
+        let mut set = Grubenv::read(&stand_in.file).unwrap();
+        set.set(SAVED_ENTRY, "a1-6");
+        set.write_in_place(&stand_in.file).unwrap();
+        // Back in the old system somebody sets a variable, and the upgrade is tried again.
+        let mut env = Grubenv::read(&loader.block()).unwrap();
+        env.set("kernelopts", "quiet");
+        env.write_in_place(&loader.block()).unwrap();
+        loader.stand_in(false).unwrap();
+        assert_eq!(
+            variables(&stand_in.file),
+            pairs(&[("saved_entry", "a1-5"), ("kernelopts", "quiet")])
+        );
     }
 
     #[test]

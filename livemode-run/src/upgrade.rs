@@ -42,6 +42,12 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         countdown_s: finish::countdown_s(&live::read(cmdline)?),
         has_started: false,
     };
+    if last.as_ref().is_some_and(|last| last.state == Phase::Finishing) {
+        // leapp has finished; what is missing is the default.
+        attempt.number = number - 1;
+        attempt.manifest = Records::of(source).manifest()?;
+        return finish::success(&attempt, &mut output);
+    }
     let result = match last.as_ref().and_then(|last| cut_off(last, is_asked_for)) {
         Some(fault) => {
             attempt.number = number - 1;
@@ -90,7 +96,11 @@ fn steps(
     let manifest = ready(&facts, last)?;
     let source_arguments = manifest.source_arguments.clone();
     let loader = Loader::of(attempt.source, manifest);
-    let stand_in = loader.as_ref().map(Loader::stand_in).transpose()?;
+    let resumes = last.is_some_and(State::may_have_begun);
+    let stand_in = loader
+        .as_ref()
+        .map(|loader| loader.stand_in(resumes))
+        .transpose()?;
     if let Tracing::Into(path) = &facts.tracing {
         if let Err(error) = trace::prepare(path) {
             facts.tracing = Tracing::Impossible(format!("{error:#}"));

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
-use livemode_common::contract::{MANIFEST, STATE, STATE_DIR};
+use livemode_common::contract::{GRUBENV_FILE, MANIFEST, STATE, STATE_DIR};
 use livemode_common::failure::{precondition, Failure};
 use livemode_common::records::{Manifest, Records};
 use livemode_common::sysroot::SysRoot;
@@ -44,11 +44,8 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         entry = manifest.boot.entry.as_ref();
         directories.extend(manifest.made_directories.iter().map(|dir| root.at(dir)));
     }
-    for record in [STATE, MANIFEST] {
-        changes.push(Change::Remove {
-            target: root.at(record),
-        });
-    }
+    let kept_aside = state_dir.join(GRUBENV_FILE);
+    changes.extend([kept_aside, root.at(STATE), root.at(MANIFEST)].map(|target| Change::Remove { target }));
     transaction.commit(&changes, entry.map_or(LoaderChange::None, LoaderChange::Disarm))?;
 
     directories.push(state_dir.clone());
