@@ -180,6 +180,12 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
     subject.prep(|prep| prep.arg("remove").run()).unwrap();
     let disk = subject.mounted().unwrap();
     assert!(!disk.at(IMAGE).exists() && !disk.at(STATE_DIR).exists());
+    drop(disk);
+    let status = subject.prep(|prep| prep.arg("status").read()).unwrap();
+    assert!(
+        status.contains("prepared   nothing\nupgrade    succeeded: "),
+        "{status}"
+    );
 }
 
 #[test]

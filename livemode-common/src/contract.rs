@@ -20,6 +20,8 @@ pub const GRUBENV_FILE: &str = "grubenv";
 pub const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
 /// The live system's journal as text, on the source system; only ever appended to.
 pub const JOURNAL_LOG: &str = "var/log/leapp/livemode-journal.log";
+/// The last state of an upgrade whose records `livemode-prep remove` has taken away, on the source system.
+pub const RESULT: &str = "var/log/leapp/livemode-result.json";
 /// Where leapp marks a failed upgrade, on the source system.
 pub const LEAPP_FAILED_MARK: &str = "root/tmp_leapp_py3/.leapp_upgrade_failed";
 

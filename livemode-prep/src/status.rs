@@ -1,7 +1,7 @@
 //! What is prepared, where the upgrade stands, what boots next, and what to do now: the same words as in the live system.
 use anyhow::Result;
-use livemode_common::contract::{LEAPP_LOG, SCHEMA};
-use livemode_common::records::{Place, Records, Standing};
+use livemode_common::contract::{LEAPP_LOG, RESULT, SCHEMA};
+use livemode_common::records::{Place, Records, Standing, State};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
@@ -19,6 +19,11 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
         .as_ref()
         .and_then(|manifest| manifest.boot.entry.as_ref());
     let boots = own.map(|_| next_boots(root));
+    // Once all is taken back, how the last upgrade went is known still.
+    let state = match state {
+        None => State::load(&root.at(RESULT))?,
+        known => known,
+    };
     let standing = state.as_ref().map(|state| Standing::of(state, Place::Installed));
     if as_json {
         let boots = boots.and_then(Result::ok).map(|boots| [boots.next, boots.after]);

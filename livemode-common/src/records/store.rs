@@ -32,15 +32,7 @@ impl Records {
     /// # Errors
     /// When the record is there but cannot be read or understood, is torn, or is of another schema than [`SCHEMA`].
     pub fn state(&self) -> Result<Option<State>> {
-        let path = self.dir.join(STATE_FILE);
-        let state: Option<State> = read(&path)?;
-        if state.as_ref().is_some_and(|state| !state.is_whole()) {
-            bail!(
-                "reading {}: it is not what was written (its checksum differs)",
-                path.display()
-            );
-        }
-        Ok(state)
+        State::load(&self.dir.join(STATE_FILE))
     }
 
     /// What was built, or `None` when nothing is.
@@ -98,6 +90,23 @@ impl Records {
     fn write(&self, last: Option<&State>, change: Change) -> Result<()> {
         let record = State::followed_by(last, change, now());
         atomic_write(&self.dir.join(STATE_FILE), &to_json(&record)?, 0o600)
+    }
+}
+
+impl State {
+    /// The state at `path`, or `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read or understood, is torn, or is of another schema than [`SCHEMA`].
+    pub fn load(path: &Path) -> Result<Option<Self>> {
+        let state: Option<Self> = read(path)?;
+        if state.as_ref().is_some_and(|state| !state.is_whole()) {
+            bail!(
+                "reading {}: it is not what was written (its checksum differs)",
+                path.display()
+            );
+        }
+        Ok(state)
     }
 }
 

@@ -2,16 +2,18 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::Result;
-use livemode_common::contract::{GRUBENV_FILE, MANIFEST, STATE, STATE_DIR};
+use anyhow::{Context, Result};
+use livemode_common::contract::{GRUBENV_FILE, MANIFEST, RESULT, STATE, STATE_DIR};
 use livemode_common::failure::{precondition, Failure};
-use livemode_common::records::{Manifest, Records};
+use livemode_common::fsio::atomic_write;
+use livemode_common::records::{to_json, Manifest, Records};
 use livemode_common::sysroot::SysRoot;
 
 use super::record::Change;
 use super::transaction::{remove_empty, LoaderChange, Transaction};
 use crate::facts::source::{read_fstab, MountTable};
 use crate::plan::mounts::unmounted;
+use crate::plan::paths::staged;
 
 /// A second call is no error. What is not ours in the directory of our records stays, and is told.
 pub(crate) fn run(root: &SysRoot) -> Result<()> {
@@ -29,7 +31,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         root,
         &image_dir.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
         None,
-        &[],
+        &[&root.at(RESULT)],
     )?;
 
     // What was cut off is settled by now: what is there is what the manifest says now.
@@ -44,6 +46,7 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         entry = manifest.boot.entry.as_ref();
         directories.extend(manifest.made_directories.iter().map(|dir| root.at(dir)));
     }
+    changes.extend(result(root, &records)?);
     let kept_aside = state_dir.join(GRUBENV_FILE);
     changes.extend([kept_aside, root.at(STATE), root.at(MANIFEST)].map(|target| Change::Remove { target }));
     transaction.commit(&changes, entry.map_or(LoaderChange::None, LoaderChange::Disarm))?;
@@ -64,6 +67,20 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// How the upgrade went is kept among the logs; of one that never ran there is nothing to keep.
+fn result(root: &SysRoot, records: &Records) -> Result<Option<Change>> {
+    let state = records.state().ok().flatten();
+    let Some(state) = state.filter(|state| !state.attempts.is_empty()) else {
+        return Ok(None);
+    };
+    let target = root.at(RESULT);
+    let dir = target.parent().unwrap_or(root.path());
+    fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    let staged = staged(&target);
+    atomic_write(&staged, &to_json(&state)?, 0o600)?;
+    Ok(Some(Change::Put { staged, target }))
 }
 
 /// The image, the boot files, and the entry with its own names of them.
