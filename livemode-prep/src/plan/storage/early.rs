@@ -1,5 +1,5 @@
 //! What early boot must find and open: the image's file system, and the encrypted volumes. Pure.
-use super::volumes::opened;
+use super::volumes::{lasting, opened};
 use super::{Setting, Storage};
 use crate::facts::storage::crypttab::Key;
 use crate::facts::storage::StorageFacts;
@@ -82,7 +82,10 @@ impl Storage {
                     volume.device
                 ));
             }
-            self.early_volumes.push(volume.clone());
+            // What stands against one without such a name is said of the device that lies on it.
+            let lasting = lasting(volume, Some(index), sources);
+            self.early_volumes
+                .push(lasting.unwrap_or_else(|_| volume.clone()));
         }
         for (index, device) in sources
             .devices

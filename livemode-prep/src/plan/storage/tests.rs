@@ -411,3 +411,19 @@ fn the_network_is_needed_for_shares_and_disks_that_come_by_it() {
         assert_eq!(storage.needs_network(), needs, "{fstab}");
     }
 }
+
+#[test]
+fn early_boot_and_the_live_system_find_a_volume_by_a_name_that_their_udev_gives() {
+    let mut sources = sources(
+        include_str!("../../../../tests/fixtures/storage/luks.json"),
+        "var /dev/mine /etc/keys/var.key luks\n",
+    );
+    sources.links.insert("/dev/mine".into(), "/dev/vdb2".into());
+    let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\n");
+    let storage = model(&fstab, &sources, ("/dev/mapper/var", VAR), "");
+    assert_eq!(storage.faults, [""; 0]);
+    for volumes in [&storage.early_volumes, &storage.live_volumes] {
+        let devices: Vec<&str> = volumes.iter().map(|volume| volume.device.as_str()).collect();
+        assert_eq!(devices, [format!("UUID={LUKS}")]);
+    }
+}

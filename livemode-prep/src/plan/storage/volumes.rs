@@ -97,19 +97,33 @@ fn live(
     if !volume.has("headless") {
         kept.push("headless=true");
     }
-    let spec = &volume.device;
-    let is_lasting = device.is_none_or(|device| {
-        spec.contains('=') || devices::is_udevs(spec) || sources.devices.is_kernel_name(spec, device)
-    });
     Ok(Volume {
-        device: if is_lasting {
-            spec.clone()
-        } else {
-            device
-                .and_then(|device| sources.lasting_name(device))
-                .ok_or_else(|| format!("{spec} of {name} (/etc/crypttab) is a name of the source system's udev rules; name it by another"))?
-        },
         options: kept.join(","),
+        ..lasting(volume, device, sources)?
+    })
+}
+
+/// The same volume by a name of its device that any system's udev gives.
+///
+/// # Errors
+/// When it has none.
+pub(super) fn lasting(
+    volume: &Volume,
+    device: Option<usize>,
+    sources: &StorageFacts,
+) -> Result<Volume, String> {
+    let (name, spec) = (&volume.name, &volume.device);
+    let given = device.filter(|&device| {
+        !spec.contains('=') && !devices::is_udevs(spec) && !sources.devices.is_kernel_name(spec, device)
+    });
+    let Some(device) = given else {
+        return Ok(volume.clone());
+    };
+    let device = sources.lasting_name(device).ok_or_else(|| {
+        format!("{spec} of {name} (/etc/crypttab) is a name of the source system's udev rules; name it by another")
+    })?;
+    Ok(Volume {
+        device,
         ..volume.clone()
     })
 }
