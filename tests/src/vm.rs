@@ -313,7 +313,7 @@ impl Running {
     /// # Errors
     /// When the machine ends or its time does before that.
     pub fn expect(&mut self, text: &str) -> Result<()> {
-        self.until(|console| console.contains(text), &format!("'{text}'"))?;
+        self.until(|_, console| console.contains(text), &format!("'{text}'"))?;
         Ok(())
     }
 
@@ -322,7 +322,7 @@ impl Running {
     /// # Errors
     /// As [`Running::expect`].
     pub fn expect_after(&mut self, mark: &str, text: &str) -> Result<()> {
-        let after = |console: &str| {
+        let after = |_: &Self, console: &str| {
             console
                 .split_once(mark)
                 .is_some_and(|(_, rest)| rest.contains(text))
@@ -336,7 +336,15 @@ impl Running {
     /// # Errors
     /// When the machine is gone.
     pub fn type_line(&mut self, text: &str) -> Result<()> {
-        self.stdin.write_all(format!("{text}\r").as_bytes())?;
+        self.type_keys(&format!("{text}\r"))
+    }
+
+    /// Presses keys of the serial console.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn type_keys(&mut self, keys: &str) -> Result<()> {
+        self.stdin.write_all(keys.as_bytes())?;
         Ok(self.stdin.flush()?)
     }
 
@@ -345,7 +353,7 @@ impl Running {
     /// # Errors
     /// When it does not end within the limit.
     pub fn wait(mut self) -> Result<String> {
-        self.until(|_| false, "the machine's end")
+        self.until(|_, _| false, "the machine's end")
     }
 
     /// Another limit than [`STALL`].
@@ -385,11 +393,11 @@ impl Running {
         Qmp::connect(&self.control)?.reset()
     }
 
-    /// Waits until its console is as it should be, which is `what`; the console.
+    /// Waits until it and its console are as they should be, which is `what`; the console.
     ///
     /// # Errors
     /// When the machine ends or its time does before that.
-    pub fn until(&mut self, mut found: impl FnMut(&str) -> bool, what: &str) -> Result<String> {
+    pub fn until(&mut self, mut found: impl FnMut(&Self, &str) -> bool, what: &str) -> Result<String> {
         let look = |running: &Self, console: &str| -> Result<Look> {
             Ok(Look {
                 at: running.started.elapsed(),
@@ -402,7 +410,7 @@ impl Running {
         loop {
             let ended = self.qemu.try_wait()?.is_some();
             let console = self.console();
-            if found(&console) || (ended && what == "the machine's end") {
+            if found(self, &console) || (ended && what == "the machine's end") {
                 return Ok(console);
             }
             if ended {
