@@ -16,7 +16,7 @@ BUILT = target/release
 PART = tests/part.sh
 CHECK = target/debug/check
 
-.PHONY: setup build demo check check-all bench fuzz mutants dist rpm install
+.PHONY: setup build demo check check-all faults bench fuzz mutants dist rpm install
 setup:
 	dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(PACKAGES); }
 
@@ -33,7 +33,7 @@ check: setup
 	rm -f target/times
 	$(PART) format $(CARGO) fmt --all --check
 	$(PART) shellcheck shellcheck packaging/*.sh tests/*.sh tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh \
-		livemode-prep/image/upgrade
+		livemode-prep/image/upgrade livemode-prep/image/profile.sh
 	$(PART) clippy $(CARGO) clippy --quiet --workspace --all-targets --all-features -- --deny warnings
 	$(PART) build-debug $(CARGO) build --quiet --workspace --all-targets
 	LIVEMODE_BINARIES=$(CURDIR)/target/debug $(PART) fast $(CHECK) fast
@@ -49,6 +49,12 @@ check-all: build
 	dpkg -s $(SERVERS) >/dev/null 2>&1 || RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SERVERS)
 	$(MAKE) check
 	$(CARGO) test -p livemode-tests --features all --test power_cuts --test options --test storage -- --nocapture
+
+# Power cuts at every boundary of an upgrade, then N random faults from SEED: where does each machine rest? Writes target/faults.json.
+N = 12
+SEED = 1
+faults: build
+	$(CARGO) run --release -p livemode-tests --bin faults -- $(N) $(SEED)
 
 # Side by side with what users would use instead; writes target/bench.json.
 bench: build

@@ -354,3 +354,63 @@ fn root_the_containers_mksquashfs_packs_where_it_knows_more() {
         Path::new("/run/upgrade")
     );
 }
+
+/// What lsinitrd says of the initramfs of a source on a plain disk.
+fn listing_of_an_initramfs(suite: Suite) -> String {
+    let made = testbed::prepared(suite, "default", "livemode:\n")
+        .unwrap()
+        .initramfs();
+    let container = Changed::of(&testbed::container(suite).unwrap()).unwrap();
+    fs::copy(made, container.at("initramfs")).unwrap();
+    let listing = Cmd::new("chroot").arg(container.path());
+    listing.args(["lsinitrd", "/initramfs"]).read().unwrap()
+}
+
+#[test]
+fn root_the_initramfs_holds_what_a_machine_with_a_plain_disk_needs_and_nothing_else() {
+    for suite in [Suite::Bookworm, Suite::Trixie] {
+        let listing = listing_of_an_initramfs(suite);
+        let driver = |name: &str| listing.contains(&format!("/{name}.ko"));
+        for name in [
+            "virtio_blk",
+            "virtio_scsi",
+            "mpi3mr",
+            "ata_piix",
+            "squashfs",
+            "overlay",
+            "xfs",
+            "vfat",
+            "softdog",
+        ] {
+            assert!(driver(name), "{suite:?}: no {name} in {listing}");
+        }
+        for name in [
+            "virtio_net",
+            "drm",
+            "snd",
+            "btrfs",
+            "nfs",
+            "ocfs2",
+            "dm-crypt",
+            "raid1",
+            "iscsi_tcp",
+        ] {
+            assert!(!driver(name), "{suite:?}: {name} in {listing}");
+        }
+        assert!(listing.contains("usr/bin/livemode-boot"), "{listing}");
+        for program in [
+            "NetworkManager",
+            "multipathd",
+            "sbin/lvm",
+            "mdadm",
+            "iscsid",
+            "cryptsetup",
+            "rpc.statd",
+        ] {
+            assert!(
+                !listing.contains(&format!("/{program}\n")),
+                "{suite:?}: {program} in {listing}"
+            );
+        }
+    }
+}

@@ -113,8 +113,8 @@ fn serve_from(subject: &mut Subject, server: &Server) {
     subject.arguments = subject.arguments.replace("10.0.2.2:1/", &port);
 }
 
-#[test]
-fn vm_an_image_by_url_and_an_admin_over_ssh() {
+/// The image comes by URL, and an admin by ssh.
+fn by_url() -> Subject {
     let config = "livemode:
   url_to_load_squashfs_image_from: http://10.0.2.2:1/live.img
   dracut_network: ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none net.ifnames=0
@@ -124,32 +124,31 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
   autostart_upgrade_after_reboot: no
   additional_packages: [demo-extra]
 ";
-    let mut subject = Subject::new(Suite::Bookworm, "url", config).unwrap();
-    let disk = subject.mounted().unwrap();
-    let image = fs::read(disk.at(IMAGE)).unwrap();
-    assert_eq!(mode(&disk.at(IMAGE)), 0o600);
-    for file in ["vmlinuz-livemode.x86_64", "initramfs-livemode.x86_64.img"] {
-        assert_eq!(mode(&disk.at(&format!("boot/{file}"))), 0o600);
-    }
-    drop(disk);
+    Subject::new(Suite::Bookworm, "url", config).unwrap()
+}
 
-    // The server has no image: the local one serves. The boot line wins over the file.
+/// The server has no image: the local one serves. The boot line wins over the file.
+#[test]
+fn vm_a_server_without_the_image_leaves_the_local_one() {
     let server = Server::start(Vec::new(), Manner::Status(404)).unwrap();
-    let mut fallback = subject.twin().unwrap();
-    serve_from(&mut fallback, &server);
-    fallback.nic = "user,model=virtio-net-pci".to_owned();
-    fallback.arguments += " upgrade.autostart=1";
-    let console = fallback.boot().unwrap();
+    let mut subject = by_url();
+    serve_from(&mut subject, &server);
+    subject.nic = "user,model=virtio-net-pci".to_owned();
+    subject.arguments += " upgrade.autostart=1";
+    let console = subject.boot().unwrap();
     assert!(
         console.contains("the server answered 404: there is no such file; taking the local image"),
         "{console}"
     );
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
+}
 
-    // There is no network at all: its wait ends, and the local image serves.
-    let mut unplugged = subject.twin().unwrap();
-    unplugged.arguments += " upgrade.autostart=1 livemode.timeout=40 livemode.fetch_timeout=3";
-    let console = unplugged.boot().unwrap();
+/// There is no network at all: its wait ends, and the local image serves.
+#[test]
+fn vm_a_network_that_never_comes_leaves_the_local_image() {
+    let mut subject = by_url();
+    subject.arguments += " upgrade.autostart=1 livemode.timeout=40 livemode.fetch_timeout=3";
+    let console = subject.boot().unwrap();
     for text in [
         "livemode: no longer waiting for ",
         "taking the local image",
@@ -157,6 +156,18 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
     ] {
         assert!(console.contains(text), "no '{text}':\n{console}");
     }
+}
+
+#[test]
+fn vm_an_image_by_url_and_an_admin_over_ssh() {
+    let mut subject = by_url();
+    let disk = subject.mounted().unwrap();
+    let image = fs::read(disk.at(IMAGE)).unwrap();
+    assert_eq!(mode(&disk.at(IMAGE)), 0o600);
+    for file in ["vmlinuz-livemode.x86_64", "initramfs-livemode.x86_64.img"] {
+        assert_eq!(mode(&disk.at(&format!("boot/{file}"))), 0o600);
+    }
+    drop(disk);
 
     let whole = Server::start(image, Manner::Breaks(100 << 20)).unwrap();
     serve_from(&mut subject, &whole);

@@ -176,6 +176,62 @@ fn root_a_volume_that_only_a_passphrase_opens_is_refused() {
     );
 }
 
+/// The target's kernel may have dropped a driver, and with it the disk.
+#[test]
+fn root_a_disk_that_the_targets_kernel_does_not_drive_is_refused() {
+    let source = SourceDisk::bare().unwrap();
+    let programs = with_a_disk(&source, "ext4.json", "30 1 0:1 / / rw - ext4 /dev/vdb1 rw\n");
+    let device = "sys/devices/pci0000:00/0000:00:04.0/virtio1";
+    for dir in [
+        device,
+        "sys/block/vdb",
+        "sys/bus/virtio/drivers/virtio_blk",
+        "sys/module/virtio_blk",
+    ] {
+        fs::create_dir_all(source.at(dir)).unwrap();
+    }
+    symlink(format!("../../../{device}"), source.at("sys/block/vdb/device")).unwrap();
+    symlink(
+        "../../../../bus/virtio/drivers/virtio_blk",
+        source.at(device).join("driver"),
+    )
+    .unwrap();
+    symlink(
+        "../../../../module/virtio_blk",
+        source.at("sys/bus/virtio/drivers/virtio_blk/module"),
+    )
+    .unwrap();
+    fs::write(source.at(device).join("modalias"), "virtio:d00000002v00001AF4\n").unwrap();
+    let prep = source.prep().env("PATH", programs.path());
+    let plan = |container: &Path| prep.clone().args(["plan", "--userspace"]).arg(container).read();
+    plan(&container()).unwrap();
+
+    let changed = changed();
+    let modules = changed.at("usr/lib/modules");
+    let version = only_entry(&modules);
+    fs::remove_file(modules.join(&version).join("kernel/drivers/block/virtio_blk.ko")).unwrap();
+    Cmd::new("chroot")
+        .arg(changed.path())
+        .args(["depmod", &version])
+        .run()
+        .unwrap();
+    let message = format!(
+        "/dev/vdb hangs on virtio_blk (virtio:d00000002v00001AF4), and the target's kernel {version} has no driver for that"
+    );
+    refused_by(&source, &prep, &changed.path(), 4, &message);
+}
+
+/// A system that sees itself, with these mounts and what lsblk says by a fixture of the storage's tests; the PATH for it.
+fn with_a_disk(source: &SourceDisk, fixture: &str, mounts: &str) -> Programs {
+    let lsblk = workspace().join("tests/fixtures/storage").join(fixture);
+    fs::create_dir_all(source.at("proc/self")).unwrap();
+    fs::write(source.at("proc/self/mountinfo"), mounts).unwrap();
+    fs::create_dir_all(source.at("dev/disk/by-uuid")).unwrap();
+    fs::write(source.at("dev/vdb1"), "").unwrap();
+    symlink("../../vdb1", source.at("dev/disk/by-uuid/6c69-01")).unwrap();
+    Programs::with("lsblk", &format!("cat {}", lsblk.display())).unwrap()
+}
+
 #[test]
 fn root_an_image_that_the_reboot_would_lose_is_refused() {
     let source = SourceDisk::bare().unwrap();

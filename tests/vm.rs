@@ -205,7 +205,7 @@ fn vm_an_upgrade_that_fails_early_leads_back_to_the_old_system() {
         "{console}"
     );
     assert!(
-        console.contains("livemode: the old system boots in 60 s; to stay here: log in"),
+        console.contains("livemode: the old system boots in 3 s; to stay here: log in"),
         "{console}"
     );
     assert!(

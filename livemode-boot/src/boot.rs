@@ -1,36 +1,13 @@
 //! One boot of the upgrade's entry: look at the records, decide, then mount the image or leave.
 use anyhow::{bail, Context, Result};
 use livemode_common::loader::own::Boots;
-use livemode_common::mount::MountStack;
-use livemode_common::records::{Change, Manifest, OwnEntry, Phase, Records, State};
+use livemode_common::records::{Change, Phase};
 
 use crate::console::{say, Level};
-use crate::decision::{decide, Decision, Seen};
-use crate::device;
-use crate::loader;
+use crate::decision::{decide, Decision};
+use crate::found::{self, Found};
 use crate::plan::MountPlan;
-use crate::{apply, wayback};
-
-/// What the records say, read once.
-pub(crate) struct Found {
-    manifest: Option<Manifest>,
-    state: Result<Option<State>, ()>,
-}
-
-impl Found {
-    /// The build's own entry.
-    pub(crate) fn own(&self) -> Option<&OwnEntry> {
-        self.manifest
-            .as_ref()
-            .and_then(|manifest| manifest.boot.entry.as_ref())
-    }
-
-    /// Whether an upgrade is under way whose image was not refused before.
-    pub(crate) fn has_a_second_chance(&self) -> bool {
-        let state = self.state.as_ref().ok().and_then(Option::as_ref);
-        state.is_some_and(|state| state.state == Phase::Upgrading)
-    }
-}
+use crate::{apply, loader, wayback};
 
 /// Does what is decided; whatever fails leads to the old system.
 pub(crate) fn run(plan: &MountPlan, line: &str) -> Result<()> {
@@ -38,23 +15,14 @@ pub(crate) fn run(plan: &MountPlan, line: &str) -> Result<()> {
 }
 
 fn steps(plan: &MountPlan) -> Result<()> {
-    let found = look(plan).unwrap_or_else(|error| {
+    let found = found::look(plan).unwrap_or_else(|error| {
         say(
             Level::Warning,
             &format!("reading where the upgrade stands: {error:#}"),
         );
-        Found {
-            manifest: None,
-            state: Ok(None),
-        }
+        Found::nothing()
     });
-    let seen = Seen {
-        build: plan.build.as_deref(),
-        has_loader: plan.grubenv.is_some(),
-        manifest: found.manifest.as_ref(),
-        state: found.state.as_ref().map(Option::as_ref).map_err(|()| ()),
-    };
-    match (decide(seen), found.own()) {
+    match (decide(found.seen(plan)), found.own()) {
         (Decision::Mount, _) => {}
         (Decision::Start, own) => {
             // First of all: whatever comes now, the next boot is the old system.
@@ -79,32 +47,6 @@ fn steps(plan: &MountPlan) -> Result<()> {
         (Decision::GoBack(why), _) => bail!(why),
     }
     apply::mount(plan)
-}
-
-/// Reads the records where the line says that they lie on the image's file system.
-pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
-    let nothing = Found {
-        manifest: None,
-        state: Ok(None),
-    };
-    let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
-        return Ok(nothing);
-    };
-    let device = device::wait(disk)?;
-    let mut mounts = MountStack::default();
-    device::mount(&device, &disk.mount, &mut mounts)?;
-    let records = Records::in_dir(dir);
-    let found = Found {
-        manifest: records.manifest().ok().flatten(),
-        state: records.state().map_err(|error| {
-            say(
-                Level::Warning,
-                &format!("where the upgrade stands cannot be read: {error:#}"),
-            )
-        }),
-    };
-    mounts.unmount()?;
-    Ok(found)
 }
 
 /// Each state before its step: whatever ends this boot, the record says how far it came.

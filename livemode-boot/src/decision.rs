@@ -10,9 +10,13 @@ pub(crate) struct Seen<'a> {
     pub(crate) has_loader: bool,
     /// The build that lies on the disk, where its record can be read.
     pub(crate) manifest: Option<&'a Manifest>,
-    /// Where the upgrade stands; an error where the record is there and cannot be understood.
-    pub(crate) state: Result<Option<&'a State>, ()>,
+    /// Where the upgrade stands.
+    pub(crate) state: Result<Option<&'a State>, Unreadable>,
 }
+
+/// A record that is there and cannot be understood: torn, or of another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreadable;
 
 /// What is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +222,7 @@ mod tests {
         let state = State::default();
         for (build, state) in [
             (None, Ok(Some(&state))),
-            (Some("b1"), Err(())),
+            (Some("b1"), Err(Unreadable)),
             (Some("b1"), Ok(None)),
         ] {
             let seen = Seen {

@@ -7,6 +7,7 @@ mod console;
 mod decision;
 mod device;
 mod fetch;
+mod found;
 mod loader;
 mod params;
 mod plan;

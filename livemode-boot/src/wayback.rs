@@ -9,8 +9,8 @@ use livemode_common::loader::own::Boots;
 use nix::sys::reboot::{reboot, RebootMode};
 
 use crate::apply::record_refusal;
-use crate::boot;
 use crate::console::{say, Level};
+use crate::found;
 use crate::loader;
 use crate::params::countdown_s;
 use crate::plan::MountPlan;
@@ -110,7 +110,7 @@ fn leave(exit: Exit) -> Result<()> {
 /// first, for a device may only have been late.
 fn old_system_next(plan: &MountPlan) -> Result<bool> {
     // Where the image's device is missing, so are the records.
-    let Ok(found) = boot::look(plan) else {
+    let Ok(found) = found::look(plan) else {
         return loader::clear_next(plan);
     };
     match found.own() {

@@ -83,7 +83,7 @@ pub mod karg {
     pub const NO_VERIFY_SSL: &str = "rd.noverifyssl";
     /// Seconds after boot until which the image's device is waited for.
     pub const TIMEOUT: &str = "livemode.timeout";
-    /// Seconds a refusal stays on the console before the way back is taken.
+    /// Seconds a refusal or a failure stays on the console before the way back is taken.
     pub const COUNTDOWN: &str = "livemode.countdown";
     /// Limit of the tmpfs overlay, as tmpfs(5) reads `size=`.
     pub const OVERLAY_SIZE: &str = "livemode.overlay_size";

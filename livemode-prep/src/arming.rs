@@ -2,8 +2,9 @@
 use anyhow::Result;
 use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
+use livemode_common::fingerprint::Fingerprint;
 use livemode_common::loader::next_boots::NextBoots;
-use livemode_common::records::{Manifest, OwnEntry, Phase, Records, State};
+use livemode_common::records::{Change, Manifest, OwnEntry, Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
@@ -15,8 +16,15 @@ use crate::facts::built::problems;
 /// Lets the upgrade's entry boot once.
 pub(crate) fn arm(root: &SysRoot, Json { json }: Json, risk: Risk) -> Result<()> {
     let (manifest, own) = built(root)?;
-    if let Some(state) = Records::of(root).state()? {
-        may_be_armed(&state).map_err(precondition)?;
+    let records = Records::of(root);
+    if let Some(state) = records.state()? {
+        if state.state == Phase::Upgrading && !has_begun(root, &state) {
+            // The power went after the record and before leapp changed anything: this system is as it was.
+            let message = format!("attempt {} did not complete: {}", state.attempt, state.message);
+            records.record(Change::new(Phase::Failed, state.attempt, message))?;
+        } else {
+            may_be_armed(&state).map_err(precondition)?;
+        }
     }
     let faults = problems(root, &manifest);
     if !faults.is_empty() {
@@ -38,6 +46,14 @@ pub(crate) fn disarm(root: &SysRoot, Json { json }: Json) -> Result<()> {
     let (_, own) = built(root)?;
     Transaction::begin(root, &[], None, &[])?.commit(&[], LoaderChange::Disarm(&own))?;
     show(root, &own, json)
+}
+
+/// Whether the RPM transaction has begun in the run that this state is of; what cannot be told is taken for it.
+fn has_begun(root: &SysRoot, state: &State) -> bool {
+    match (&state.before, Fingerprint::of(root)) {
+        (Some(before), Ok(now)) => before.has_begun(&now),
+        _ => true,
+    }
 }
 
 fn built(root: &SysRoot) -> Result<(Manifest, OwnEntry)> {

@@ -14,7 +14,7 @@ use crate::commit::{remove, transaction};
 use crate::facts::leapp::LeappFacts;
 use crate::facts::{Facts, Scope};
 use crate::leapp::{actors, check, entry};
-use crate::plan::boot_entry::Choice;
+use crate::plan::boot_entry::EntryChoice;
 use crate::plan::build_plan::BuildPlan;
 use crate::plan::explain::Answer;
 use crate::plan::packages;
@@ -31,19 +31,19 @@ pub(crate) fn run() -> Result<()> {
         Command::Config(output) => print_config(&inputs.load()?, output),
         Command::Requirements(output) => print_requirements(&inputs, output),
         Command::Check(Json { json }) => {
-            let facts = inputs.gather(None)?;
-            check::run(&BuildPlan::make(facts, Choice::default()), json)
+            let facts = inputs.gather(None, false)?;
+            check::run(&BuildPlan::make(facts, EntryChoice::default()), json)
         }
         Command::Plan(plan) => print_plan(&inputs, &plan),
         Command::Explain(explain) => print_explanation(&inputs, &explain),
         Command::Build(userspace) => {
             build::opted_in()?;
-            let plan = BuildPlan::make(inputs.gather_with(&userspace)?, choice(&userspace));
+            let plan = BuildPlan::make(inputs.gather_with(&userspace, true)?, choice(&userspace));
             plan.check()?;
             build::run(&plan, userspace.output.json)
         }
         Command::Facts(userspace) => {
-            println!("{}", inputs.gather_with(&userspace)?.to_json()?);
+            println!("{}", inputs.gather_with(&userspace, true)?.to_json()?);
             Ok(())
         }
         Command::Entry { output, risk } => entry::run(&root, &inputs.leapp()?, output, risk),
@@ -57,8 +57,8 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// What is chosen of the boot entry.
-fn choice(userspace: &Userspace) -> Choice {
-    Choice {
+fn choice(userspace: &Userspace) -> EntryChoice {
+    EntryChoice {
         keeper: userspace.boot_entry,
         loop_risk: userspace.risk.accept_loop_risk,
     }
@@ -83,15 +83,15 @@ impl Inputs<'_> {
     }
 
     /// With the container that is named, or that leapp names.
-    fn gather_with(&self, userspace: &Userspace) -> Result<Facts> {
+    fn gather_with(&self, userspace: &Userspace, with_fingerprint: bool) -> Result<Facts> {
         let named = userspace.userspace.clone();
         let container = named.map_or_else(|| Ok(self.leapp()?.userspace()), |dir| anyhow::Ok(Some(dir)))?;
         let container =
             container.ok_or_else(|| precondition("no container is named; give --userspace DIR"))?;
-        self.gather(Some(container))
+        self.gather(Some(container), with_fingerprint)
     }
 
-    fn gather(&self, container: Option<PathBuf>) -> Result<Facts> {
+    fn gather(&self, container: Option<PathBuf>, with_fingerprint: bool) -> Result<Facts> {
         let loaded = self.load()?;
         let packages = packages::candidates(&loaded.config);
         let scope = Scope {
@@ -99,6 +99,7 @@ impl Inputs<'_> {
             leapp: &self.leapp()?,
             container: container.as_deref(),
             packages: &packages,
+            with_fingerprint,
         };
         Facts::gather(loaded, scope)
     }
@@ -130,8 +131,8 @@ fn print_config(loaded: &config::Loaded, Json { json }: Json) -> Result<()> {
 fn print_requirements(inputs: &Inputs, Json { json }: Json) -> Result<()> {
     let config = inputs.load()?.config;
     // Of a system that cannot be looked at, only what every one needs is known.
-    let packages = match inputs.gather(None) {
-        Ok(facts) => BuildPlan::make(facts, Choice::default()).required_packages,
+    let packages = match inputs.gather(None, false) {
+        Ok(facts) => BuildPlan::make(facts, EntryChoice::default()).required_packages,
         Err(_) => packages::required(&config, &Default::default()),
     };
     if json {
@@ -150,7 +151,7 @@ fn print_plan(inputs: &Inputs, arguments: &args::Plan) -> Result<()> {
     } = arguments;
     let facts = match facts.as_deref() {
         Some(path) => Facts::load(path)?,
-        None => inputs.gather_with(userspace)?,
+        None => inputs.gather_with(userspace, false)?,
     };
     let plan = BuildPlan::make(facts, choice(userspace));
     if userspace.output.json {
@@ -172,10 +173,10 @@ fn print_explanation(inputs: &Inputs, arguments: &args::Explain) -> Result<()> {
         Some(path) => Facts::load(path)?,
         None => {
             let container = userspace.clone().or(inputs.leapp()?.userspace());
-            inputs.gather(container)?
+            inputs.gather(container, false)?
         }
     };
-    let answers = BuildPlan::make(facts, Choice::default()).explain(what);
+    let answers = BuildPlan::make(facts, EntryChoice::default()).explain(what);
     if answers.is_empty() {
         return Err(precondition(format!(
             "explaining {what}: the plan has no key, kernel argument, package, unit or path of this name; livemode-prep plan \

@@ -32,7 +32,7 @@ use nics::Nic;
 use source::Source;
 use storage::StorageFacts;
 use tools::Tools;
-use userspace::Userspace;
+use userspace::{Asked, Userspace};
 
 /// Everything that a plan is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,6 +79,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) container: Option<&'a Path>,
     /// Packages that the container may need; rpm is asked for all of them.
     pub(crate) packages: &'a [String],
+    /// Whether the source system's fingerprint is taken: only for a build, for rpm writes to its database's lock file.
+    pub(crate) with_fingerprint: bool,
 }
 
 impl Facts {
@@ -95,22 +97,30 @@ impl Facts {
         let source = Source::look(root, leapp, &config.squashfs_image_path, &table)?;
         let fstab = source.fstab.clone().unwrap_or_default();
         let storage = StorageFacts::look(root, &fstab, &source.mounts, table.is_own)?;
+        let asked = Asked {
+            packages: scope.packages,
+            modaliases: &storage.modaliases(),
+        };
         Ok(Self {
             schema: SCHEMA,
             files: Files::look(root, &config, &fstab, &storage.crypttab)?,
             nics: nics::look(root),
             source,
-            storage,
             loader: Some(Loader::look(root, &table)?),
             tools,
             userspace: scope
                 .container
-                .map(|dir| Userspace::look(dir, scope.packages))
+                .map(|dir| Userspace::look(dir, asked))
                 .transpose()?,
+            storage,
             leapp: leapp.clone(),
             actors: Found::look(root),
             earlier: Records::of(root).manifest()?,
-            fingerprint: Fingerprint::of(root).map_err(|e| format!("{e:#}")),
+            fingerprint: if scope.with_fingerprint {
+                Fingerprint::of(root).map_err(|e| format!("{e:#}"))
+            } else {
+                no_fingerprint()
+            },
             root: root.path().to_owned(),
             config_warnings: loaded.warnings,
             config,

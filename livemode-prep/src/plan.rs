@@ -2,6 +2,7 @@
 pub(crate) mod arguments;
 pub(crate) mod boot_entry;
 pub(crate) mod build_plan;
+mod drivers;
 pub(crate) mod edits;
 pub(crate) mod explain;
 mod findings;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{anyhow, Context, Error, Result};
 use livemode_common::cmd::Cmd;
+use livemode_common::cmdline::Cmdline;
 use livemode_common::config::Config;
-use livemode_common::contract::{HOLD_UNIT, LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
+use livemode_common::contract::{karg, HOLD_UNIT, LEAPP_FAILED_MARK, LEAPP_LOG, NO_REBOOT};
 use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fsio;
 use livemode_common::loader::bls::Entry;
@@ -19,7 +20,7 @@ use crate::loader::Loader;
 use crate::output::Output;
 use crate::policy::{self, AfterFailure, Left};
 
-/// Seconds in which somebody can keep the live system up, after a failure.
+/// Seconds in which somebody can keep the live system up after a failure, unless the boot line says otherwise.
 const COUNTDOWN_S: u64 = 60;
 const COUNTDOWN_STEP_S: u64 = 10;
 /// logind's records of who is logged in (sd_get_sessions(3)).
@@ -35,6 +36,19 @@ pub(crate) struct Attempt<'a> {
     pub(crate) manifest: Option<Manifest>,
     /// Whether an admin has typed `upgrade` since this boot.
     pub(crate) is_asked_for: bool,
+    /// Seconds before the old system boots after a failure.
+    pub(crate) countdown_s: u64,
+    /// Whether leapp was started in this run.
+    pub(crate) has_started: bool,
+}
+
+/// How long somebody can keep the live system up: by the boot line, or a minute.
+pub(crate) fn countdown_s(line: &str) -> u64 {
+    let line = Cmdline::parse(line);
+    let seconds = line
+        .last(karg::COUNTDOWN)
+        .and_then(|seconds| seconds.parse().ok());
+    seconds.unwrap_or(COUNTDOWN_S)
 }
 
 impl Attempt<'_> {
@@ -163,7 +177,7 @@ fn reboot() -> Result<()> {
 pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> Error {
     let message = &fault.message;
     output.line(&format!("THE UPGRADE FAILED: {message}"));
-    let begun = has_begun(attempt.source, output);
+    let begun = has_begun(attempt, output);
     let recorded = attempt.record(Change {
         exit_code: fault.exit_code,
         begun,
@@ -202,12 +216,12 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
             follows = AfterFailure::Hold(None);
         }
     }
-    for line in advice(attempt.source.path(), left, follows) {
+    for line in advice(attempt.source.path(), left, follows, is_recorded) {
         output.line(&line);
     }
     nix::unistd::sync();
     let done = match follows {
-        AfterFailure::Return => count_down(output),
+        AfterFailure::Return => count_down(attempt.countdown_s, output),
         AfterFailure::Hold(None) => Ok(()),
         AfterFailure::Hold(Some(minutes)) => end_waiting_after(minutes),
     };
@@ -218,17 +232,17 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
 }
 
 /// Whether the RPM transaction has begun since leapp was started first; what cannot be told is taken for it.
-fn has_begun(source: &SysRoot, output: &mut Output) -> bool {
-    let last = match Records::of(source).state() {
+fn has_begun(attempt: &Attempt, output: &mut Output) -> bool {
+    let last = match Records::of(attempt.source).state() {
         Ok(Some(last)) => last,
-        // Nothing was started before a record of it.
-        Ok(None) => return false,
+        // Nothing is started before a record of it; but the source system may have gone since.
+        Ok(None) => return attempt.has_started,
         Err(_) => return true,
     };
     if !last.may_have_begun() {
         return false;
     }
-    match (&last.before, Fingerprint::of(source)) {
+    match (&last.before, Fingerprint::of(attempt.source)) {
         (Some(before), Ok(now)) => before.has_begun(&now),
         (None, _) => true,
         (_, Err(error)) => {
@@ -246,12 +260,13 @@ fn is_somebody_here() -> bool {
 }
 
 /// The old system boots, unless somebody comes in the meantime.
-fn count_down(output: &mut Output) -> Result<()> {
-    let mut left = COUNTDOWN_S;
+fn count_down(seconds: u64, output: &mut Output) -> Result<()> {
+    let mut left = seconds;
     while left > 0 {
         output.line(&format!("the old system boots in {left} s; to stay here: log in"));
-        std::thread::sleep(Duration::from_secs(COUNTDOWN_STEP_S));
-        left = left.saturating_sub(COUNTDOWN_STEP_S);
+        let step = left.min(COUNTDOWN_STEP_S);
+        std::thread::sleep(Duration::from_secs(step));
+        left -= step;
         if is_somebody_here() {
             output.line("somebody is logged in: staying here; to leave: systemctl reboot");
             return Ok(());
@@ -279,7 +294,7 @@ pub(crate) fn end_of_waiting() {
 }
 
 /// What an admin can do after a failure, and what happens without one.
-fn advice(source: &Path, left: Left, follows: AfterFailure) -> Vec<String> {
+fn advice(source: &Path, left: Left, follows: AfterFailure, is_recorded: bool) -> Vec<String> {
     let state = if left.begun {
         "the RPM transaction has begun: the old system is no longer whole"
     } else {
@@ -303,6 +318,13 @@ fn advice(source: &Path, left: Left, follows: AfterFailure) -> Vec<String> {
         next_boot.to_owned(),
         "to give the upgrade up: livemode-prep remove, in the old system".to_owned(),
     ];
+    if !is_recorded {
+        lines.push(
+            "the failure is not recorded: a boot of the upgrade's entry may try again by itself, unless the boot line says \
+             upgrade.autostart=0"
+                .to_owned(),
+        );
+    }
     match follows {
         AfterFailure::Hold(Some(minutes)) => {
             lines.push(format!(
@@ -380,6 +402,13 @@ mod tests {
     }
 
     #[test]
+    fn the_boot_line_says_how_long_somebody_can_stay() {
+        assert_eq!(countdown_s("quiet"), 60);
+        assert_eq!(countdown_s("livemode.countdown=soon"), 60);
+        assert_eq!(countdown_s("livemode.countdown=9 livemode.countdown=3"), 3);
+    }
+
+    #[test]
     fn a_cause_is_told_with_all_that_led_to_it() {
         let error = anyhow!("no space left").context("writing x");
         let fault = Fault {
@@ -397,7 +426,7 @@ mod tests {
                 has_loader,
                 is_attended: false,
             };
-            advice(Path::new("/run/upgrade"), left, follows).join("\n")
+            advice(Path::new("/run/upgrade"), left, follows, has_loader).join("\n")
         };
         let hold = AfterFailure::Hold(None);
         assert!(lines(true, true, hold)
@@ -406,6 +435,8 @@ mod tests {
         assert!(lines(false, true, hold).contains("a reboot boots the old system"));
         assert!(lines(false, true, hold).contains("the installed system is as it was"));
         assert!(lines(false, false, hold).contains("choose the old system's entry in the boot menu"));
+        assert!(lines(false, false, hold).contains("the failure is not recorded"));
+        assert!(!lines(false, true, hold).contains("the failure is not recorded"));
         assert!(lines(false, true, hold).contains("this live system stays up"));
         assert!(lines(false, true, AfterFailure::Hold(Some(30))).contains("boots in 30 minutes unless"));
         for begun in [true, false] {

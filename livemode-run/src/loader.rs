@@ -233,8 +233,8 @@ mod tests {
                 "title {id}\nlinux /vmlinuz-{version}\ninitrd /initramfs-{version}.img\noptions ro\n"
             );
             fs::write(source.at(files::ENTRIES).join(format!("{id}.conf")), text).unwrap();
-            fs::write(source.at(&format!("boot/vmlinuz-{version}")), "").unwrap();
-            fs::write(source.at(&format!("boot/initramfs-{version}.img")), "").unwrap();
+            fs::write(source.at(format!("boot/vmlinuz-{version}")), "").unwrap();
+            fs::write(source.at(format!("boot/initramfs-{version}.img")), "").unwrap();
             let modules = source.at(MODULES).join(version);
             fs::create_dir_all(&modules).unwrap();
             fs::write(modules.join("modules.dep"), "").unwrap();

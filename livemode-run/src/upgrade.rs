@@ -15,6 +15,7 @@ use livemode_common::sysroot::SysRoot;
 use crate::facts::{self, Facts, Tracing};
 use crate::finish::{self, Attempt, Fault};
 use crate::inhibitor::Inhibitor;
+use crate::live;
 use crate::loader::Loader;
 use crate::output::Output;
 use crate::plan::{under_strace, UpgradePlan, SOURCE_CMDLINE};
@@ -38,6 +39,8 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         number,
         manifest: None,
         is_asked_for,
+        countdown_s: finish::countdown_s(&live::read(cmdline)?),
+        has_started: false,
     };
     let result = match last.as_ref().and_then(|last| cut_off(last, is_asked_for)) {
         Some(fault) => {
@@ -115,6 +118,7 @@ fn steps(
         if let Some(loader) = loader.as_ref().filter(|_| number == 0) {
             loader.keep_ours()?;
         }
+        attempt.has_started = true;
         let title = format!("attempt {}, {step}", attempt.number);
         let status = traced(command, plan.trace.as_deref(), &title, output)
             .map_err(|error| Fault::from(error.context(step.clone())))?;
@@ -273,6 +277,8 @@ mod tests {
             number: 1,
             manifest: None,
             is_asked_for: false,
+            countdown_s: 0,
+            has_started: false,
         };
         let fault = steps(&mut attempt, &cmdline, None, &mut Output::new(&source)).unwrap_err();
         assert_eq!(fault.message, crate::live::not_mounted(source.path()));

@@ -4,6 +4,7 @@ pub mod binaries;
 pub mod cache;
 pub mod container;
 pub mod disk;
+pub mod faults;
 pub mod golden;
 pub mod grub;
 pub mod layout;

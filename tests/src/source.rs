@@ -235,6 +235,10 @@ pub fn listing(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     while let Some(dir) = todo.pop() {
         for entry in fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))? {
             let path = entry?.path();
+            // Every question to rpm touches its database's lock file.
+            if path.ends_with("var/lib/rpm/rpmdb.sqlite-shm") {
+                continue;
+            }
             let meta = fs::symlink_metadata(&path)?;
             let mode = meta.permissions().mode();
             let content = if meta.is_dir() {
@@ -242,6 +246,9 @@ pub fn listing(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
                 String::new()
             } else if meta.is_symlink() {
                 fs::read_link(&path)?.display().to_string()
+            } else if path.ends_with(GRUBENV) {
+                // It is written in place: what is in it counts.
+                String::from_utf8_lossy(&fs::read(&path)?).into_owned()
             } else {
                 format!("{} {}.{}", meta.len(), meta.mtime(), meta.mtime_nsec())
             };

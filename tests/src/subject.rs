@@ -65,22 +65,6 @@ impl Subject {
         })
     }
 
-    /// Another with a copy of the disk as it is now.
-    ///
-    /// # Errors
-    /// When there is no space.
-    pub fn twin(&self) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        disk::copy(&self.disk(), &dir.path().join("disk.img"))?;
-        Ok(Self {
-            prepared: self.prepared.clone(),
-            arguments: self.arguments.clone(),
-            nic: self.nic.clone(),
-            loader: self.loader.clone(),
-            dir,
-        })
-    }
-
     /// The second disk, where there is one.
     pub fn second_disk(&self) -> PathBuf {
         self.dir.path().join("second.img")

@@ -11,7 +11,10 @@ depends() {
 }
 
 installkernel() {
-    hostonly='' instmods squashfs loop overlay ext4 xfs btrfs vfat nls_cp437 nls_iso8859-1 nls_ascii
+    # What /boot and the ESP have is always there. -o: one that the kernel does not have must not keep the rest out.
+    hostonly='' instmods -o squashfs loop overlay ext4 xfs vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
+    # A watchdog that runs since before the reboot has to be fed; dracut 049 takes none along by itself.
+    hostonly='' instmods -o =drivers/watchdog ipmi_watchdog ipmi_devintf ipmi_si
 }
 
 install() {

@@ -1,4 +1,5 @@
-//! The kernel and the initramfs in /boot: made here, or those that leapp has made, where all is in them.
+//! The kernel and the initramfs in /boot: made here, or those that leapp has made, where all is in them and ours would not be
+//! smaller.
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -53,15 +54,30 @@ fn given(plan: &BuildPlan, target: &Target, chroot: &mut Chroot) -> Result<BootF
         )));
     }
     let missing = initramfs::missing(chroot, &paths.initramfs, requested, &target.kernel.modules)?;
-    let initramfs = if missing.is_empty() {
+    initramfs::make(plan, target, chroot)?;
+    let size = |path: &Path| -> Result<u64> {
+        let meta = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+        Ok(meta.len())
+    };
+    let (theirs, ours) = (size(&paths.initramfs)?, size(&chroot.tree().resolve(OUTPUT)?)?);
+    let is_worse = ours >= theirs || ours > plan.source.boot.free_bytes;
+    let initramfs = if missing.is_empty() && is_worse {
         in_place(plan, &paths.initramfs)?
     } else {
-        let lacks = missing.join(", ");
-        eprintln!(
-            "livemode-prep: {} lacks {lacks}; making it again",
-            paths.initramfs.display()
-        );
-        initramfs::make(plan, target, chroot)?;
+        let path = paths.initramfs.display();
+        if missing.is_empty() {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            eprintln!(
+                "livemode-prep: {path} has more than this machine needs; {} MiB instead of {} MiB",
+                mib(ours),
+                mib(theirs)
+            );
+        } else {
+            eprintln!(
+                "livemode-prep: {path} lacks {}; making it again",
+                missing.join(", ")
+            );
+        }
         let made = put(plan, chroot, Path::new(OUTPUT), &paths.initramfs)?;
         let staged_file = paths.staged(&paths.initramfs);
         let missing = initramfs::missing(chroot, &staged_file, requested, &target.kernel.modules)?;

@@ -196,4 +196,32 @@ mod tests {
             "root=livemode:UUID=1 console=tty0 console=ttyS0 net"
         );
     }
+
+    #[test]
+    fn the_systems_own_messages_are_read_where_they_are() {
+        let none = LeappFacts::default();
+        assert_eq!(
+            (none.userspace(), none.fstab(), none.arguments()),
+            (None, None, None)
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("facts.json");
+        let text = r#"{
+            "StorageInfo": {"fstab": [{"fs_spec": "UUID=1", "fs_file": "/", "fs_vfstype": "xfs", "fs_mntops": "defaults"}]},
+            "KernelCmdline": {"parameters": [{"key": "ro", "value": null}, {"key": "console", "value": "tty0"}]},
+            "TargetUserSpaceInfo": {"path": "/var/lib/leapp/el9userspace", "scratch": "/x"}}"#;
+        fs::write(&file, text).unwrap();
+        let facts = LeappFacts::load(&file).unwrap();
+        assert_eq!(
+            facts.userspace().unwrap(),
+            Path::new("/var/lib/leapp/el9userspace")
+        );
+        let fstab: Vec<String> = facts.fstab().unwrap().iter().map(Entry::to_string).collect();
+        assert_eq!(fstab, ["UUID=1 / xfs defaults 0 0"]);
+        assert_eq!(facts.arguments().unwrap().to_string(), "ro console=tty0");
+        let why = |path: &Path| LeappFacts::load(path).unwrap_err().to_string();
+        assert!(why(&dir.path().join("gone")).contains("/gone: No such file"));
+        fs::write(&file, "[").unwrap();
+        assert!(why(&file).contains("/facts.json: "));
+    }
 }

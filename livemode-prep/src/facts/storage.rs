@@ -1,6 +1,7 @@
 //! What is known of the source's block devices, volumes and their names.
 pub(crate) mod crypttab;
 pub(crate) mod devices;
+pub(crate) mod drivers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::crypttab::{Key, Volume};
 use self::devices::{lsblk, Devices};
+use self::drivers::Driver;
 use super::files::credentials_file;
 use super::tools::ASKING;
 
@@ -41,6 +43,9 @@ pub(crate) struct StorageFacts {
     pub(crate) real: BTreeMap<String, String>,
     /// Whether this is the running system, whose devices must be there.
     pub(crate) is_own: bool,
+    /// The kernel's drivers of its disks, by their paths.
+    #[serde(default)]
+    pub(crate) drivers: BTreeMap<String, Vec<Driver>>,
 }
 
 impl StorageFacts {
@@ -84,10 +89,17 @@ impl StorageFacts {
             real: real(root, fstab),
             keys: named.filter(|file| root.at(file).is_file()).collect(),
             tokens: tokens(&devices),
+            drivers: drivers::look(root, &devices),
             is_own: root.path() == Path::new("/"),
             crypttab,
             devices,
         })
+    }
+
+    /// What the hardware of its disks calls itself.
+    pub(crate) fn modaliases(&self) -> BTreeSet<String> {
+        let drivers = self.drivers.values().flatten();
+        drivers.filter_map(|driver| driver.modalias.clone()).collect()
     }
 
     /// Whether anything is known at all.

@@ -34,8 +34,21 @@ pub(crate) const LEFT_OUT: [&str; 13] = [
 
 /// Directories that a container must have itself: a link in their place would lead out of it.
 const DIRECTORIES: [&str; 3] = ["etc", "usr", "var"];
-/// Programs that a build needs or uses.
-const TOOLS: [&str; 4] = ["dracut", "mksquashfs", "rpm", "zstd"];
+/// Programs that a build needs or uses, and those without which a module of dracut's refuses to be put in.
+const TOOLS: [&str; 10] = [
+    "btrfs",
+    "dracut",
+    "kbd_mode",
+    "loadkeys",
+    "mksquashfs",
+    "nvme",
+    "rpm",
+    "setfont",
+    "tpm2",
+    "zstd",
+];
+/// Where dracut's modules lie, each in a directory `NNNAME`.
+const DRACUT_MODULES: &str = "/usr/lib/dracut/modules.d";
 /// Where NetworkManager's plugins lie, in a directory with its version for a name.
 const NM_PLUGINS: [&str; 2] = ["/usr/lib64/NetworkManager", "/usr/lib/NetworkManager"];
 /// Its presence says that NetworkManager still reads ifcfg files.
@@ -66,6 +79,9 @@ pub(crate) struct Userspace {
     pub(crate) multipath_plugins: Vec<String>,
     /// Whether its NetworkManager reads ifcfg files.
     pub(crate) reads_ifcfg: bool,
+    /// dracut's modules, by their names.
+    #[serde(default)]
+    pub(crate) dracut_modules: BTreeSet<String>,
 }
 
 /// A kernel of the container.
@@ -86,6 +102,18 @@ pub(crate) struct Kernel {
     /// Types of file systems and the modules for them, as the modules say themselves (`alias fs-iso9660 isofs`).
     #[serde(default)]
     pub(crate) file_systems: BTreeMap<String, String>,
+    /// Of the hardware that was asked for, as it calls itself, the modules that say they drive it (modules.alias).
+    #[serde(default)]
+    pub(crate) drivers: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What is asked of a container.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// Packages that it may need.
+    pub(crate) packages: &'a [String],
+    /// Hardware that its kernel is to drive, as it calls itself.
+    pub(crate) modaliases: &'a BTreeSet<String>,
 }
 
 /// The `CONFIG_…` of a kernel that rules ask for, built in or a module; nothing when the container does not have the file.
@@ -112,11 +140,11 @@ impl KernelConfig {
 }
 
 impl Userspace {
-    /// Looks into the container at `dir` and asks its rpm for `packages`.
+    /// Looks into the container at `dir`, and asks its rpm and its kernel.
     ///
     /// # Errors
     /// When something of it cannot be read, its programs cannot be run, or we are not root.
-    pub(crate) fn look(dir: &Path, packages: &[String]) -> Result<Self> {
+    pub(crate) fn look(dir: &Path, asked: Asked) -> Result<Self> {
         let mut userspace = Self {
             dir: dir.to_owned(),
             is_directory: dir.is_dir(),
@@ -138,14 +166,15 @@ impl Userspace {
         let tools = TOOLS.iter().filter(|tool| find_program(&dir, tool).is_some());
         userspace.tools = tools.map(|&tool| tool.to_owned()).collect();
         userspace.release = release(&container);
-        userspace.kernels = kernels(&container)?;
+        userspace.kernels = kernels(&container, asked.modaliases)?;
+        userspace.dracut_modules = dracut_modules(&container);
         userspace.image_bytes = bytes_below(&dir, &dir, &mut HashSet::new())?;
         userspace.multipath_plugins = multipath_plugins(&container);
         userspace.reads_ifcfg = reads_ifcfg(&container);
         if ["rpm", "mksquashfs"].iter().any(|tool| userspace.has(tool)) {
             let chroot = Chroot::in_ram(&dir)?;
             if userspace.has("rpm") {
-                userspace.provided = provided(&chroot, packages)?;
+                userspace.provided = provided(&chroot, asked.packages)?;
             }
             if userspace.has("mksquashfs") {
                 userspace.mksquashfs = Mksquashfs::look(&chroot.cmd("mksquashfs"));
@@ -238,7 +267,13 @@ fn reads_ifcfg(container: &ContainerDir) -> bool {
     })
 }
 
-fn kernels(container: &ContainerDir) -> Result<Vec<Kernel>> {
+fn dracut_modules(container: &ContainerDir) -> BTreeSet<String> {
+    let names = container.dir_names(DRACUT_MODULES).unwrap_or_default();
+    let named = |dir: &String| Some(dir.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned());
+    names.iter().filter_map(named).collect()
+}
+
+fn kernels(container: &ContainerDir, modaliases: &BTreeSet<String>) -> Result<Vec<Kernel>> {
     let modules = container.resolve("/lib/modules")?;
     let mut kernels = Vec::new();
     for entry in fs::read_dir(&modules).into_iter().flatten() {
@@ -248,14 +283,19 @@ fn kernels(container: &ContainerDir) -> Result<Vec<Kernel>> {
             format!("/boot/vmlinuz-{version}"),
         ];
         if let Some(image) = places.into_iter().find(|p| container.exists(p)) {
-            kernels.push(kernel(container, version, &image)?);
+            kernels.push(kernel(container, version, &image, modaliases)?);
         }
     }
     kernels.sort_by(|one, other| one.version.cmp(&other.version));
     Ok(kernels)
 }
 
-fn kernel(container: &ContainerDir, version: String, image: &str) -> Result<Kernel> {
+fn kernel(
+    container: &ContainerDir,
+    version: String,
+    image: &str,
+    modaliases: &BTreeSet<String>,
+) -> Result<Kernel> {
     let first = |places: [String; 2]| places.into_iter().find(|p| container.exists(p));
     let config = first([
         format!("/lib/modules/{version}/config"),
@@ -273,6 +313,7 @@ fn kernel(container: &ContainerDir, version: String, image: &str) -> Result<Kern
         paths.filter_map(module_name).collect()
     };
     let dir = container.resolve(Path::new("/lib/modules").join(&version))?;
+    let aliases = aliases(container, &version);
     Ok(Kernel {
         image_bytes: fs::metadata(container.resolve(image)?)
             .context("looking at the kernel")?
@@ -286,13 +327,15 @@ fn kernel(container: &ContainerDir, version: String, image: &str) -> Result<Kern
         module_bytes: bytes_below(&dir, container.path(), &mut HashSet::new())?,
         modules: names("modules.dep"),
         builtin: names("modules.builtin"),
-        file_systems: file_systems(container, &version),
+        file_systems: of_file_systems(&aliases),
+        drivers: drivers(&aliases, modaliases),
         version,
     })
 }
 
-/// From depmod(8)'s list, and of what is built in from its modinfo (`MODULE.alias=fs-TYPE`, parted by NUL).
-fn file_systems(container: &ContainerDir, version: &str) -> BTreeMap<String, String> {
+/// What modules say they are for, and their names: from depmod(8)'s list, and of what is built in from its modinfo
+/// (`MODULE.alias=fs-TYPE`, parted by NUL).
+fn aliases(container: &ContainerDir, version: &str) -> Vec<(String, String)> {
     let read = |list: &str| {
         container
             .read(format!("/lib/modules/{version}/{list}"))
@@ -301,15 +344,63 @@ fn file_systems(container: &ContainerDir, version: &str) -> BTreeMap<String, Str
     let (aliases, builtin) = (read("modules.alias"), read("modules.builtin.modinfo"));
     let files = aliases
         .lines()
-        .filter_map(|line| line.strip_prefix("alias fs-")?.split_once(' '));
+        .filter_map(|line| line.strip_prefix("alias ")?.split_once(' '));
     let inside = builtin.split('\0').filter_map(|field| {
-        let (module, fstype) = field.split_once(".alias=fs-")?;
-        Some((fstype, module))
+        let (module, alias) = field.split_once(".alias=")?;
+        Some((alias, module))
     });
     files
         .chain(inside)
-        .map(|(fstype, module)| (fstype.to_owned(), plain(module.trim())))
+        .map(|(alias, module)| (alias.to_owned(), plain(module.trim())))
         .collect()
+}
+
+fn of_file_systems(aliases: &[(String, String)]) -> BTreeMap<String, String> {
+    let of =
+        |(alias, module): &(String, String)| Some((alias.strip_prefix("fs-")?.to_owned(), module.clone()));
+    aliases.iter().filter_map(of).collect()
+}
+
+fn drivers(
+    aliases: &[(String, String)],
+    modaliases: &BTreeSet<String>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let of = |modalias: &String| {
+        let claiming = aliases
+            .iter()
+            .filter(|(pattern, _)| matches(pattern.as_bytes(), modalias.as_bytes()));
+        (
+            modalias.clone(),
+            claiming.map(|(_, module)| module.clone()).collect(),
+        )
+    };
+    modaliases.iter().map(of).collect()
+}
+
+/// Whether a pattern of modules.alias fits, as fnmatch(3) has it: `*`, `?`, and `[…]` with ranges.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], _) => text.is_empty(),
+        ([b'*', rest @ ..], _) => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
+        ([b'[', rest @ ..], [first, after @ ..]) => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+                return false;
+            };
+            let (set, rest) = (&rest[..end], &rest[end + 1..]);
+            is_in(set, *first) && matches(rest, after)
+        }
+        ([b'?', rest @ ..], [_, after @ ..]) => matches(rest, after),
+        ([byte, rest @ ..], [first, after @ ..]) => byte == first && matches(rest, after),
+        (_, []) => false,
+    }
+}
+
+fn is_in(set: &[u8], byte: u8) -> bool {
+    match set {
+        [from, b'-', to, rest @ ..] => (*from..=*to).contains(&byte) || is_in(rest, byte),
+        [one, rest @ ..] => *one == byte || is_in(rest, byte),
+        [] => false,
+    }
 }
 
 /// The name under which modprobe(8) knows a module, from its path.
@@ -421,6 +512,41 @@ mod tests {
             ..Kernel::default()
         };
         assert!(!only_modules.knows_file_system("xfs"));
+    }
+
+    #[test]
+    fn hardware_is_driven_by_the_modules_that_name_it() {
+        // Lines of Debian's 6.1.
+        let aliases: Vec<(String, String)> = [
+            ("pci:v*d*sv*sd*bc01sc06i01*", "ahci"),
+            ("pci:v00001AF4d*sv*sd*bc*sc*i*", "virtio_pci"),
+            ("virtio:d00000002v*", "virtio_blk"),
+            ("virtio:d00000008v*", "virtio_scsi"),
+            ("usb:v05ACp12[9a-c]?d*", "usb_storage"),
+            ("fs-ext3", "ext4"),
+        ]
+        .map(|(alias, module)| (alias.to_owned(), module.to_owned()))
+        .into();
+        for (modalias, modules) in [
+            (
+                "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01",
+                vec!["ahci"],
+            ),
+            (
+                "pci:v00001AF4d00001042sv00001AF4sd00001100bc01sc80i00",
+                vec!["virtio_pci"],
+            ),
+            ("virtio:d00000002v00001AF4", vec!["virtio_blk"]),
+            ("virtio:d00000020v00001AF4", vec![]),
+            ("usb:v05ACp12b5d0001", vec!["usb_storage"]),
+            ("usb:v05ACp12d5d0001", vec![]),
+            ("pci:v00001000d00000054", vec![]),
+        ] {
+            let found = drivers(&aliases, &[modalias.to_owned()].into());
+            let modules: BTreeSet<String> = modules.into_iter().map(str::to_owned).collect();
+            assert_eq!(found[modalias], modules, "{modalias}");
+        }
+        assert_eq!(of_file_systems(&aliases)["ext3"], "ext4");
     }
 
     #[test]

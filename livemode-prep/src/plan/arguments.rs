@@ -214,6 +214,52 @@ mod tests {
     }
 
     #[test]
+    fn what_the_image_lies_on_is_named_once_and_not_turned_off() {
+        use crate::facts::storage::devices::Devices;
+        let devices = Devices::parse(
+            r#"{"blockdevices": [{"name": "/dev/sda", "kname": "/dev/sda", "type": "disk", "uuid": "0a", "children": [
+                {"name": "/dev/mapper/luks", "kname": "/dev/dm-0", "type": "crypt", "children": [
+                {"name": "/dev/mapper/vg-lv", "kname": "/dev/dm-1", "type": "lvm"}]}]}]}"#,
+        );
+        let mut needs = Needs::default();
+        needs.add(&devices.unwrap(), 2);
+        for (source, end) in [
+            ("", "rd.luks.uuid=0a rd.lvm.vg=vg"),
+            (
+                "rd.lvm=0 rd.luks=no rd.dm=off rd.md=0",
+                "rd.luks.uuid=0a rd.lvm.vg=vg rd.md=0",
+            ),
+            (
+                "rd.luks=1 console=0",
+                "rd.luks.uuid=0a rd.lvm.vg=vg rd.luks=1 console=0",
+            ),
+            ("rd.luks.uuid=luks-0A", "rd.lvm.vg=vg rd.luks.uuid=luks-0A"),
+            ("rd.luks.uuid=0", "rd.lvm.vg=vg rd.luks.uuid=0"),
+            (
+                "rd.luks.uuid= rd.lvm.vg",
+                "rd.luks.uuid=0a rd.lvm.vg=vg rd.luks.uuid= rd.lvm.vg",
+            ),
+            (
+                "rd.luks.uuid=b rd.luks.name=0a",
+                "rd.luks.uuid=0a rd.lvm.vg=vg rd.luks.uuid=b rd.luks.name=0a",
+            ),
+        ] {
+            let line = arguments(
+                &IMAGE,
+                &Config::default(),
+                &Cmdline::parse(source),
+                &needs,
+                &|_| true,
+            )
+            .to_string();
+            assert!(
+                line.ends_with(&format!(" systemd.watchdog_sec=60 {end}")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
     fn a_line_is_refused_from_the_byte_after_the_limit_on() {
         assert_eq!(check_length(&"x".repeat(LIMIT_BYTES)), Ok(()));
         let refusal = check_length(&"x".repeat(LIMIT_BYTES + 1)).unwrap_err();

@@ -34,14 +34,14 @@ pub(crate) struct EntryPlan {
 
 /// What an admin has chosen of the boot entry.
 #[derive(Debug, Clone, Copy, std::default::Default, PartialEq, Eq)]
-pub(crate) struct Choice {
+pub(crate) struct EntryChoice {
     /// Who keeps it; by default GRUB, where that is what boots.
     pub(crate) keeper: Option<EntryKeeper>,
     /// Whether a machine that fails before early boot has cleared next_entry may boot the upgrade's entry again.
     pub(crate) loop_risk: bool,
 }
 
-impl Choice {
+impl EntryChoice {
     /// Who keeps the entry on a machine with this loader.
     pub(crate) fn keeper(self, loader: Option<&Loader>) -> EntryKeeper {
         let has_grub = loader.is_some_and(|loader| loader.grub.is_some());
@@ -71,12 +71,12 @@ impl EntryPlan {
                 "--boot-entry grub was never tried on {arch}; give --boot-entry none and make the entry yourself"
             )]);
         }
-        let machine_id = facts.source.machine_id.as_deref().ok_or_else(|| {
-            one("there is no /etc/machine-id, by which entries are named; first: systemd-machine-id-setup")
-        })?;
         let loader = facts.loader.as_ref();
         let files = loader.and_then(|loader| loader.grub.as_ref()).ok_or_else(|| {
             one("there is no configuration of GRUB (/boot/grub2/grub.cfg); give --boot-entry none and make the entry yourself")
+        })?;
+        let machine_id = facts.source.machine_id.as_deref().ok_or_else(|| {
+            one("there is no /etc/machine-id, by which entries are named; first: systemd-machine-id-setup")
         })?;
         let id = format!("{machine_id}-{ID_SUFFIX}");
         let known = facts

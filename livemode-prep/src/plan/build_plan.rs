@@ -11,7 +11,7 @@ use livemode_common::image_ref::ImageRef;
 use livemode_common::records::{Manifest, Origin};
 use livemode_common::sysroot::SysRoot;
 
-use super::boot_entry::{Choice, EntryPlan};
+use super::boot_entry::{EntryChoice, EntryPlan};
 use super::findings::Findings;
 use super::items::Item;
 use super::paths::Paths;
@@ -20,7 +20,7 @@ use super::squashfs::{self, Packing};
 use super::ssh::listen::Listen;
 use super::storage::{files, Layer, Storage};
 use super::why::Reasoned;
-use super::{arguments, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
+use super::{arguments, drivers, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
 use crate::args::EntryKeeper;
 use crate::facts::leapp::Requested;
 use crate::facts::source::Source;
@@ -70,6 +70,8 @@ pub(crate) struct BuildPlan {
     pub(crate) boot_files: Origin,
     /// What must be in the initramfs beside our module.
     pub(crate) requested: Requested,
+    /// What else is in it.
+    choice: initramfs::Choice,
     /// What an earlier build made.
     pub(crate) earlier: Option<Manifest>,
     /// Version of this machine's mksquashfs.
@@ -90,8 +92,8 @@ pub(crate) struct Target {
 
 impl BuildPlan {
     /// Decides everything. What stands against it is found, not an error: a refused plan can be shown too.
-    pub(crate) fn make(facts: Facts, choice: Choice) -> Self {
-        let entry_keeper = choice.keeper(facts.loader.as_ref());
+    pub(crate) fn make(facts: Facts, entry_choice: EntryChoice) -> Self {
+        let entry_keeper = entry_choice.keeper(facts.loader.as_ref());
         let mut findings = Findings::default();
         refusals::of_source(&facts, &mut findings);
         let target = facts
@@ -114,6 +116,12 @@ impl BuildPlan {
         let early_reasons = early(&facts, &storage, &mut findings);
         let early_items = early_reasons.items();
         let requested = requested(&facts, &storage, &early_items, kernel);
+        let choice = initramfs::Choice::of(&facts, &storage);
+        for lost in kernel.map_or_else(Vec::new, |kernel| {
+            drivers::missing(&storage, &facts.storage, kernel, &requested)
+        }) {
+            findings.refuse(lost);
+        }
         let carried = carried(&facts, &storage, &mut findings);
         let listen = listen(&facts, &mut findings);
         let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));
@@ -126,11 +134,11 @@ impl BuildPlan {
             boot_content,
             entry_keeper != EntryKeeper::None,
         );
-        let choice = Choice {
+        let entry_choice = EntryChoice {
             keeper: Some(entry_keeper),
-            ..choice
+            ..entry_choice
         };
-        let entry = entry(&facts, choice, &paths, &root, &mut findings);
+        let entry = entry(&facts, entry_choice, &paths, &root, &mut findings);
         let boot_files = if boot_content.is_some() {
             Origin::Given
         } else {
@@ -155,10 +163,11 @@ impl BuildPlan {
             paths,
             entry_keeper,
             entry,
-            loop_risk: choice.loop_risk,
+            loop_risk: entry_choice.loop_risk,
             fingerprint: facts.fingerprint.ok(),
             boot_files,
             requested,
+            choice,
             earlier: facts.earlier,
             mksquashfs: facts.tools.mksquashfs.version,
             findings,
@@ -246,12 +255,11 @@ impl BuildPlan {
 
     /// The call of dracut by `program`.
     pub(crate) fn dracut(&self, program: Cmd, target: &Target) -> Cmd {
-        let network = !self.config.dracut_network.trim().is_empty();
         initramfs::dracut(
             program,
-            &target.kernel.version,
+            &target.kernel,
             target.initramfs_compressor,
-            network,
+            &self.choice,
             &self.requested,
         )
     }
@@ -271,10 +279,13 @@ impl BuildPlan {
         if !self.missing_packages.is_empty() {
             commands.push(packages::install(in_container("dnf"), &self.missing_packages));
         }
-        commands.push(match self.boot_files {
-            Origin::Given => initramfs::lsinitrd(in_container("lsinitrd"), &self.paths.initramfs),
-            Origin::Made => self.dracut(in_container("dracut"), target),
-        });
+        if self.boot_files == Origin::Given {
+            commands.push(initramfs::lsinitrd(
+                in_container("lsinitrd"),
+                &self.paths.initramfs,
+            ));
+        }
+        commands.push(self.dracut(in_container("dracut"), target));
         commands.push(squashfs::command(
             mksquashfs,
             &target.packing,
@@ -455,7 +466,7 @@ fn image_names(source: &Source, storage: &Storage) -> Vec<String> {
 
 fn entry(
     facts: &Facts,
-    choice: Choice,
+    choice: EntryChoice,
     paths: &Paths,
     root: &SysRoot,
     findings: &mut Findings,

@@ -84,6 +84,8 @@ mod tests {
             without_root_password("root:x:0:0:root:/root:/bin/bash\n").unwrap(),
             "root::0:0:root:/root:/bin/bash\n"
         );
-        assert_eq!(without_root_password("bin:!:1::\n"), None);
+        for text in ["bin:!:1::\n", "root\n", ""] {
+            assert_eq!(without_root_password(text), None, "{text}");
+        }
     }
 }

@@ -2,7 +2,6 @@
 use livemode_common::cmdline::{Cmdline, Word};
 use livemode_common::config::KEYS;
 use livemode_common::contract::SOURCE_MOUNT;
-use livemode_common::records::Origin;
 use serde_json::{json, Value};
 
 use super::build_plan::BuildPlan;
@@ -221,16 +220,14 @@ impl BuildPlan {
                 Answer::new(item.to_string(), fact, why.rule)
             })
             .collect();
-        if self.boot_files == Origin::Made {
-            let module = initramfs::module().into_iter().filter(|item| is_of(item, what));
-            answers.extend(module.map(|item| {
-                Answer::new(
-                    item.to_string(),
-                    "an initramfs is made",
-                    "early boot is this module of dracut's",
-                )
-            }));
-        }
+        let module = initramfs::module().into_iter().filter(|item| is_of(item, what));
+        answers.extend(module.map(|item| {
+            Answer::new(
+                item.to_string(),
+                "an initramfs is made",
+                "early boot is this module of dracut's",
+            )
+        }));
         let is_unit = [".service", ".socket", ".timer", ".target", ".path"]
             .iter()
             .any(|end| what.ends_with(end));
@@ -309,100 +306,4 @@ fn rule_of_our_word(key: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::facts::Facts;
-    use crate::plan::boot_entry::Choice;
-
-    const FACTS: &str = include_str!("../../fixtures/facts.json");
-
-    fn plan(change: impl FnOnce(&mut Value)) -> BuildPlan {
-        let mut facts: Value = serde_json::from_str(FACTS).unwrap();
-        change(&mut facts);
-        let facts: Facts = serde_json::from_value(facts).unwrap();
-        BuildPlan::make(facts, Choice::default())
-    }
-
-    fn all_options(facts: &mut Value) {
-        for (key, value) in [
-            ("setup_passwordless_root", json!(true)),
-            ("capture_strace_info_into", json!("/var/log/trace")),
-            ("dracut_network", json!("ip=dhcp")),
-        ] {
-            facts["config"][key] = value;
-        }
-        let words = [
-            ("rd.auto", json!("1")),
-            ("console", json!("tty0")),
-            ("quiet", json!(null)),
-            ("panic", json!("5")),
-        ];
-        facts["source"]["arguments"] = words
-            .map(|(key, value)| json!({"key": key, "value": value}))
-            .to_vec()
-            .into();
-    }
-
-    #[test]
-    fn everything_in_a_plan_has_a_reason() {
-        let plan = plan(all_options);
-        for item in plan.live_items.iter().chain(&plan.initramfs_items()) {
-            let path = item.path();
-            assert!(!plan.of_items(&path).is_empty(), "{item}");
-        }
-        for package in &plan.required_packages {
-            assert!(!plan.of_package(package).is_empty(), "{package}");
-        }
-        for entry in &plan.mounts {
-            assert!(!plan.of_mount(&entry.fs_file).is_empty(), "{entry}");
-        }
-        for word in Cmdline::parse(&plan.shown_arguments()).0 {
-            let answers = plan.of_word(&word.key);
-            assert!(
-                answers.iter().all(|answer| !answer.why.rule.is_empty()),
-                "{word}: {answers:?}"
-            );
-            assert!(!answers.is_empty(), "{word}");
-        }
-        for key in KEYS {
-            assert!(!plan.explain(key).is_empty(), "{key}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_there_is_told_too() {
-        let plan = plan(all_options);
-        for (what, is) in [
-            ("rd.auto", "no kernel argument rd.auto=1"),
-            ("rd.auto=1", "no kernel argument rd.auto=1"),
-            ("quiet", "no kernel argument quiet"),
-            ("panic=5", "no kernel argument panic=5"),
-            ("rpcbind.socket", "nothing of ours starts rpcbind.socket"),
-        ] {
-            assert_eq!(plan.explain(what)[0].is, is);
-        }
-        assert_eq!(plan.explain("no-such-thing"), []);
-        assert_eq!(plan.explain("rd.auto=2"), []);
-    }
-
-    #[test]
-    fn a_word_is_named_only_as_a_whole() {
-        assert!(names("warning: rd.auto=1 /boot", "rd.auto=1"));
-        assert!(names("/boot is mounted", "/boot"));
-        assert!(!names("/boot/efi is mounted", "/boot"));
-        assert!(!names("/srv/boot.", "boot"));
-    }
-
-    #[test]
-    fn an_answer_has_what_it_is_the_fact_and_the_rule() {
-        let answer = Answer::new("kernel argument x", "a fact", "a rule");
-        assert_eq!(
-            answer.describe(),
-            "kernel argument x\n  from  a fact\n  rule  a rule\n"
-        );
-        assert_eq!(
-            answer.to_json(),
-            json!({"is": "kernel argument x", "fact": "a fact", "rule": "a rule"})
-        );
-    }
-}
+mod tests;

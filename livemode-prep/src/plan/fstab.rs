@@ -64,7 +64,6 @@ mod tests {
     use super::*;
     use crate::facts::storage::StorageFacts;
     use crate::plan::storage::{Setting, Storage};
-    use livemode_common::cmdline::Cmdline;
     use livemode_common::fstab::parse;
 
     #[test]
@@ -91,12 +90,7 @@ UUID=ff /efi vfat noauto,x-systemd.automount 0 2
         let setting = Setting {
             image_source: "/dev/vda2",
             image_uuid: Some("aa"),
-            has_network: true,
-            has_netroot: false,
-            arguments: &Cmdline::default(),
-            knows: &|_| true,
-            mounts: &[],
-            places: &[],
+            ..Setting::of_test()
         };
         let sources = StorageFacts {
             keys: ["/etc/share.secret".to_owned()].into(),
@@ -129,5 +123,26 @@ UUID=ff /efi vfat noauto,x-systemd.automount 0 2
                 format!("UUID=ff /run/upgrade/efi vfat nofail,{after},x-livemode.required 0 2"),
             ]
         );
+    }
+
+    #[test]
+    fn the_images_file_system_is_not_checked_by_whatever_name_it_has() {
+        use crate::facts::storage::devices::Devices;
+        let lsblk = r#"{"blockdevices": [{"name": "/dev/sda1", "kname": "/dev/sda1", "type": "part", "uuid": "aa"}]}"#;
+        let sources = StorageFacts {
+            devices: Devices::parse(lsblk).unwrap(),
+            links: [("/dev/odd".to_owned(), "/dev/sda1".to_owned())].into(),
+            ..StorageFacts::default()
+        };
+        let fstab = parse("/dev/odd / xfs defaults 0 1\n").unwrap();
+        let mounts = Storage::model(&fstab, &sources, &Setting::of_test()).mounts;
+        for (name, number) in [("UUID=aa", "0"), ("/dev/odd", "0"), ("UUID=bb", "1")] {
+            let live = live(&mounts, &[name.to_owned()]);
+            assert_eq!(
+                (live[0].fs_spec.as_str(), live[0].fs_passno.as_str()),
+                ("UUID=aa", number),
+                "{name}"
+            );
+        }
     }
 }

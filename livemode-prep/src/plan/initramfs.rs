@@ -4,8 +4,10 @@ use std::path::Path;
 use livemode_common::cmd::Cmd;
 
 use super::items::{Content, Item};
+use super::storage::{Layer, Storage};
 use crate::facts::leapp::Requested;
-use crate::facts::userspace::KernelConfig;
+use crate::facts::userspace::{plain, Kernel, KernelConfig, Userspace};
+use crate::facts::Facts;
 
 /// Where dracut puts it, in the container.
 pub(crate) const OUTPUT: &str = "/var/tmp/livemode-initramfs.img";
@@ -58,8 +60,35 @@ pub(crate) fn compressor(has_zstd: bool, config: &KernelConfig) -> &'static str 
     }
 }
 
-/// dracut's modules that only stand in the way: plymouth's passphrase prompts and theme, and those that would take the
-/// image for their own.
+/// dracut's modules without which nothing boots: its own units, udev, the drivers of all disks, their controllers and
+/// buses, of keyboards and consoles, and those from elsewhere (depmod.d(5)). dracut 049 to 106 have all of them.
+const ALWAYS: [&str; 8] = [
+    "bash",
+    "base",
+    "udev-rules",
+    "systemd-initrd",
+    "dracut-systemd",
+    "kernel-modules",
+    "kernel-modules-extra",
+    "qemu",
+];
+/// With a network: what brings it up, curl, and the drivers of network cards.
+const NETWORK: [&str; 3] = ["network", "url-lib", "qemu-net"];
+/// Words of the source's by which early boot brings the network up without `dracut_network` (dracut.cmdline(7)).
+const NETWORK_WORDS: [&str; 6] = [
+    "ip",
+    "netroot",
+    "rd.neednet",
+    "iscsi_firmware",
+    "rd.iscsi.firmware",
+    "rd.nvmf.discover",
+];
+/// Drivers of a TPM, where they are modules.
+const TPM: [&str; 3] = ["tpm_crb", "tpm_tis", "tpm_tis_spi"];
+/// File systems that are always there: those of the live system, and what /boot and the ESP mostly have.
+const FILE_SYSTEMS: [&str; 5] = ["squashfs", "overlay", "ext4", "xfs", "vfat"];
+/// dracut's modules that the container's /etc/dracut.conf.d may add, and that only stand in the way: plymouth's passphrase
+/// prompts and theme, and those that would take the image for their own.
 const OMITTED: [&str; 7] = [
     "plymouth",
     "dash",
@@ -70,29 +99,137 @@ const OMITTED: [&str; 7] = [
     "livenet",
 ];
 
-/// dracut's arguments, upstream's but for [`OMITTED`]. With a network, what brings it up and curl too; and all that was
-/// requested.
-pub(crate) fn dracut(
-    program: Cmd,
-    kernel_version: &str,
-    compressor: &str,
-    network: bool,
-    requested: &Requested,
-) -> Cmd {
-    let mut modules = if network {
-        vec!["livemode", "network", "url-lib"]
-    } else {
-        vec!["livemode"]
-    };
-    let wanted = |name: &&str| requested.dracut_modules.iter().any(|module| module == name);
-    let omitted: Vec<&str> = OMITTED.into_iter().filter(|name| !wanted(name)).collect();
-    modules.extend(
-        requested
+/// What goes into the initramfs beside our module and what was requested: what this machine needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// dracut's modules; it puts in those that they depend on.
+    dracut_modules: Vec<String>,
+    /// The kernel's modules.
+    drivers: Vec<String>,
+    /// The kernel's modules for file systems; dracut puts in no other.
+    file_systems: Vec<String>,
+}
+
+impl Choice {
+    /// By the layers below the image, by what opens its volumes, and by whether early boot needs the network. A module of
+    /// dracut's that the container does not have, or whose programs it lacks, would make dracut fail: optional ones are left
+    /// out then.
+    pub(crate) fn of(facts: &Facts, storage: &Storage) -> Self {
+        let nothing = Userspace::default();
+        let userspace = facts.userspace.as_ref().unwrap_or(&nothing);
+        let has_module = |name: &str| userspace.dracut_modules.contains(name);
+        let mut choice = Self::default();
+        let mut add = |name: &str, is_fit: bool| {
+            if is_fit && !choice.dracut_modules.iter().any(|known| known == name) {
+                choice.dracut_modules.push(name.to_owned());
+            }
+        };
+        ALWAYS.iter().for_each(|name| add(name, true));
+        add("nvdimm", has_module("nvdimm"));
+
+        let mut transports = storage
+            .image_drivers(&facts.storage)
+            .filter_map(|driver| driver.transport.as_deref());
+        let is_by_fabrics = transports.any(|transport| ["fc", "tcp", "rdma"].contains(&transport));
+        add(
+            "nvmf",
+            is_by_fabrics && has_module("nvmf") && userspace.has("nvme"),
+        );
+        let image_type = facts.source.image_device.fstype.as_str();
+        add(
+            "btrfs",
+            image_type == "btrfs" && has_module("btrfs") && userspace.has("btrfs"),
+        );
+
+        let is_encrypted = storage.image.layers.contains(&Layer::Luks) || !storage.early_volumes.is_empty();
+        let tokens = || facts.storage.tokens.values().flatten().filter(|_| is_encrypted);
+        let has_token = |kind: &str| tokens().any(|token| token == kind);
+        let is_by_tpm = has_token("systemd-tpm2")
+            || storage
+                .early_volumes
+                .iter()
+                .any(|volume| volume.has("tpm2-device"));
+        let is_by_clevis = has_token("clevis");
+        add("crypt", is_encrypted);
+        // A passphrase beside the token is typed by the keys that the words of the kernel's line name.
+        let has_keymaps = ["kbd_mode", "loadkeys", "setfont"]
+            .iter()
+            .all(|tool| userspace.has(tool));
+        add("i18n", is_encrypted && has_module("i18n") && has_keymaps);
+        add(
+            "tpm2-tss",
+            is_by_tpm && has_module("tpm2-tss") && userspace.has("tpm2"),
+        );
+        for name in userspace
             .dracut_modules
             .iter()
-            .map(String::as_str)
-            .filter(|name| *name != MODULE_NAME),
-    );
+            .filter(|name| name.starts_with("clevis"))
+        {
+            add(name, is_by_clevis);
+        }
+
+        // clevis may ask a server (tang).
+        let words = &facts.source.arguments;
+        let network = !facts.config.dracut_network.trim().is_empty()
+            || is_by_clevis
+            || storage.image.layers.contains(&Layer::Iscsi)
+            || NETWORK_WORDS.iter().any(|word| words.last(word).is_some());
+        NETWORK.iter().for_each(|name| add(name, network));
+
+        let kernel = userspace.kernel();
+        let has_file = |name: &&str| kernel.is_some_and(|kernel| kernel.modules.contains(*name));
+        if is_by_tpm || is_by_clevis {
+            choice.drivers = TPM
+                .iter()
+                .filter(|name| has_file(name))
+                .map(|&name| name.to_owned())
+                .collect();
+        }
+        let of_type = |fstype: &str| {
+            let module = kernel.and_then(|kernel| kernel.file_systems.get(fstype));
+            module.map_or(fstype, String::as_str).to_owned()
+        };
+        let types = FILE_SYSTEMS.iter().copied().chain([image_type]);
+        let is_known = |fstype: &&str| kernel.is_none_or(|kernel| kernel.knows_file_system(fstype));
+        for module in types
+            .filter(|fstype| !fstype.is_empty())
+            .filter(is_known)
+            .map(of_type)
+        {
+            if !choice.file_systems.contains(&module) {
+                choice.file_systems.push(module);
+            }
+        }
+        choice
+    }
+}
+
+/// dracut's arguments: upstream's, but for what is chosen. With all that was requested.
+pub(crate) fn dracut(
+    program: Cmd,
+    kernel: &Kernel,
+    compressor: &str,
+    choice: &Choice,
+    requested: &Requested,
+) -> Cmd {
+    let wanted = |name: &&str| requested.dracut_modules.iter().any(|module| module == name);
+    let omitted: Vec<&str> = OMITTED.into_iter().filter(|name| !wanted(name)).collect();
+    let is_new = |name: &&String| *name != MODULE_NAME && !choice.dracut_modules.contains(name);
+    let ours = [MODULE_NAME.to_owned()];
+    let added: Vec<String> = ours
+        .iter()
+        .chain(requested.dracut_modules.iter().filter(is_new))
+        .cloned()
+        .collect();
+    // One that is no file of the kernel's would keep those behind it out (dracut 059).
+    let has_file = |name: &str| kernel.modules.is_empty() || kernel.modules.contains(&plain(name));
+    let is_new = |name: &&String| !choice.drivers.contains(name) && has_file(name);
+    let drivers: Vec<String> = choice
+        .drivers
+        .iter()
+        .chain(requested.kernel_modules.iter().filter(is_new))
+        .cloned()
+        .collect();
     let list = |option: &str, names: &[String]| match names {
         [] => Vec::new(),
         names => vec![option.to_owned(), names.join(" ")],
@@ -105,10 +242,12 @@ pub(crate) fn dracut(
             "--mdadmconf",
             "--lvmconf",
         ])
-        .args(["--add", &modules.join(" "), "--omit", &omitted.join(" ")])
-        .args(list("--add-drivers", &requested.kernel_modules))
+        .args(["--modules", &choice.dracut_modules.join(" ")])
+        .args(["--add", &added.join(" "), "--omit", &omitted.join(" ")])
+        .args(list("--add-drivers", &drivers))
+        .args(list("--filesystems", &choice.file_systems))
         .args(list("--install", &requested.files))
-        .args(["--compress", compressor, "--kver", kernel_version, OUTPUT])
+        .args(["--compress", compressor, "--kver", &kernel.version, OUTPUT])
 }
 
 /// The call of lsinitrd in the container, for a file that is shown there.
@@ -120,27 +259,43 @@ pub(crate) fn lsinitrd(program: Cmd, initramfs: &Path) -> Cmd {
 mod tests {
     use super::*;
 
-    fn words(network: bool, requested: &Requested) -> String {
-        dracut(Cmd::new("dracut"), "6.1", "gzip", network, requested).to_string()
-    }
-
     #[test]
-    fn dracut_gets_what_the_image_needs_and_what_others_request() {
+    fn dracut_gets_what_was_chosen_and_what_others_request() {
+        let list = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let choice = Choice {
+            dracut_modules: list(&["base", "crypt"]),
+            drivers: list(&["tpm_crb"]),
+            file_systems: list(&["squashfs", "ext4"]),
+        };
+        let kernel = Kernel {
+            version: "6.1".into(),
+            modules: ["dm_mod", "raid1", "tpm_crb"].map(str::to_owned).into(),
+            ..Kernel::default()
+        };
+        let words = |choice: &Choice, requested: &Requested| {
+            dracut(Cmd::new("dracut"), &kernel, "gzip", choice, requested).to_string()
+        };
+        let plain = Choice {
+            drivers: Vec::new(),
+            ..choice.clone()
+        };
         assert_eq!(
-            words(false, &Requested::default()),
-            "dracut --force --no-hostonly --no-hostonly-default-device --mdadmconf --lvmconf --add livemode \
-             --omit 'plymouth dash resume ifcfg earlykdump dmsquash-live livenet' --compress gzip --kver 6.1 \
-             /var/tmp/livemode-initramfs.img"
+            words(&plain, &Requested::default()),
+            "dracut --force --no-hostonly --no-hostonly-default-device --mdadmconf --lvmconf --modules 'base crypt' \
+             --add livemode --omit 'plymouth dash resume ifcfg earlykdump dmsquash-live livenet' \
+             --filesystems 'squashfs ext4' --compress gzip --kver 6.1 /var/tmp/livemode-initramfs.img"
         );
         let requested = Requested {
-            dracut_modules: vec!["livemode".into(), "livenet".into(), "lvm".into()],
-            kernel_modules: vec!["dm-mod".into(), "raid1".into()],
-            files: vec!["/etc/lvm/lvm.conf".into()],
+            dracut_modules: list(&["crypt", "livemode", "livenet", "lvm"]),
+            kernel_modules: list(&["dm-mod", "not_in_this_kernel", "raid1", "tpm_crb"]),
+            files: list(&["/etc/lvm/lvm.conf"]),
         };
-        let words = words(true, &requested);
+        let words = words(&choice, &requested);
         assert!(
-            words.contains("--add 'livemode network url-lib livenet lvm' --omit 'plymouth dash resume ifcfg earlykdump dmsquash-live' \
-                            --add-drivers 'dm-mod raid1' --install /etc/lvm/lvm.conf --compress"),
+            words.contains(
+                "--add 'livemode livenet lvm' --omit 'plymouth dash resume ifcfg earlykdump dmsquash-live' \
+                 --add-drivers 'tpm_crb dm-mod raid1' --filesystems 'squashfs ext4' --install /etc/lvm/lvm.conf --compress"
+            ),
             "{words}"
         );
     }

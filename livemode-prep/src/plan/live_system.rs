@@ -180,6 +180,11 @@ fn own_files() -> Vec<Item> {
             0o644,
         ),
         Item::file(
+            "/etc/profile.d/livemode.sh",
+            include_bytes!("../../image/profile.sh"),
+            0o644,
+        ),
+        Item::file(
             "/etc/systemd/logind.conf.d/livemode.conf",
             include_bytes!("../../image/logind.conf"),
             0o644,
@@ -354,4 +359,73 @@ fn banner(config: &Config, listen: &Listen) -> String {
         "LiveMode upgrade environment. The source system is mounted below {SOURCE_MOUNT}.\n{start}\n{console}\n{ssh}\n\
          Progress: livemode-run status, journalctl -f -u livemode-upgrade\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_says_how_to_log_in_and_how_the_upgrade_starts() {
+        let listen = |ports: &[u16]| Listen {
+            ports: ports.to_vec(),
+            ..Listen::default()
+        };
+        for (starts, is_open, keys, ports, lines) in [
+            (
+                true,
+                false,
+                "",
+                &[][..],
+                [
+                    "The upgrade starts by itself, unless the boot entry says upgrade.autostart=0",
+                    "root's password is the one of the target container",
+                    "sshd does not run.",
+                ],
+            ),
+            (
+                false,
+                true,
+                "/root/keys",
+                &[],
+                [
+                    "The upgrade waits: log in and type  upgrade  to start it.",
+                    "root logs in on a console without a password.",
+                    "ssh takes root's authorized keys, and no password.",
+                ],
+            ),
+            (
+                true,
+                false,
+                "/root/keys",
+                &[22, 2222],
+                [
+                    "The upgrade starts by itself",
+                    "root's password is",
+                    "ssh takes root's authorized keys on port 22 and 2222, and no password.",
+                ],
+            ),
+        ] {
+            let config = Config {
+                autostart_upgrade_after_reboot: starts,
+                setup_passwordless_root: is_open,
+                setup_opensshd_using_auth_keys: keys.into(),
+                ..Config::default()
+            };
+            let text = banner(&config, &listen(ports));
+            let told: Vec<&str> = text.lines().collect();
+            assert_eq!(told.len(), 5, "{text}");
+            assert_eq!(
+                told[0],
+                "LiveMode upgrade environment. The source system is mounted below /run/upgrade."
+            );
+            assert_eq!(
+                told[4],
+                "Progress: livemode-run status, journalctl -f -u livemode-upgrade"
+            );
+            for (line, start) in told[1..].iter().zip(lines) {
+                assert!(line.starts_with(start), "{text}");
+            }
+        }
+    }
 }

@@ -141,4 +141,23 @@ mod tests {
              enable c.socket\nenable getty@.service tty2\ndisable *\n"
         );
     }
+
+    #[test]
+    fn a_layer_of_storage_has_its_units_where_the_container_has_them() {
+        let units = |layers: &[Layer]| -> Vec<String> {
+            let mut storage = Storage::default();
+            storage.source.layers.extend(layers);
+            of_storage(&storage).iter().map(Item::to_string).collect()
+        };
+        assert_eq!(
+            units(&[Layer::Nfs, Layer::Lvm, Layer::Md]),
+            [
+                "started    dm-event.socket by sockets.target, if it is there",
+                "started    lvm2-lvmpolld.socket by sysinit.target, if it is there",
+                "started    lvm2-monitor.service by sysinit.target, if it is there",
+                "started    nfs-client.target by remote-fs.target, if it is there",
+            ]
+        );
+        assert_eq!(units(&[Layer::Md, Layer::Luks, Layer::Cifs]), [""; 0]);
+    }
 }

@@ -446,6 +446,23 @@ mod tests {
     }
 
     #[test]
+    fn a_team_in_a_keyfile_is_told_and_a_gateway_that_no_profile_of_ours_could_have_is_not() {
+        let profile = |text| {
+            listed(
+                &Files::of(&[("/etc/NetworkManager/system-connections/t", text)]),
+                false,
+            )
+            .1
+        };
+        assert_eq!(profile("[connection]\ntype = team\n"), [OF_TEAM]);
+        assert_eq!(profile("[connection]\nid=team\ntype=ethernet\n"), [""; 0]);
+        let gateway = Files::of(&[("/etc/sysconfig/network", "GATEWAY=192.0.2.1\n")]);
+        for reads_ifcfg in [true, false] {
+            assert_eq!(listed(&gateway, reads_ifcfg).1, [""; 0]);
+        }
+    }
+
+    #[test]
     fn a_resolver_that_is_the_machine_itself_does_not_go_along() {
         for (text, only_itself) in [
             ("nameserver 127.0.0.53\noptions edns0\n", true),
@@ -461,6 +478,10 @@ mod tests {
             )
             .0,
             Vec::<String>::new()
+        );
+        assert_eq!(
+            listed(&Files::of(&[("/etc/resolv.conf", "nameserver 10.0.0.1\n")]), true).0,
+            ["file       0644 root:root /etc/resolv.conf (the source's /etc/resolv.conf)"]
         );
     }
 }

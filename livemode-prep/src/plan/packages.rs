@@ -109,4 +109,71 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn options_bring_no_packages_that_they_do_not_need() {
+        let none = required(&Config::default(), &BTreeSet::new());
+        assert_eq!(none, ALWAYS);
+        let sshd = Config {
+            setup_opensshd_using_auth_keys: "/root/keys".into(),
+            ..Config::default()
+        };
+        let more: Vec<String> = required(&sshd, &BTreeSet::new())
+            .into_iter()
+            .filter(|package| !ALWAYS.contains(&package.as_str()))
+            .collect();
+        assert_eq!(more, ["crypto-policies", "openssh-server"]);
+    }
+
+    #[test]
+    fn a_package_has_a_reason_for_each_that_asks_for_it() {
+        let all = Config {
+            additional_packages: vec!["vim".into(), "strace".into()],
+            capture_strace_info_into: "/var/log/trace".into(),
+            setup_opensshd_using_auth_keys: "/root/keys".into(),
+            ..Config::default()
+        };
+        let mut storage = Storage::default();
+        storage.source.layers.insert(Layer::Lvm);
+        for (package, facts, by_default) in [
+            ("less", vec!["every upgrade"], vec!["every upgrade"]),
+            ("openssh-server", vec!["setup_opensshd_using_auth_keys"], vec![]),
+            ("crypto-policies", vec!["setup_opensshd_using_auth_keys"], vec![]),
+            (
+                "strace",
+                vec!["capture_strace_info_into", "additional_packages"],
+                vec![],
+            ),
+            ("vim", vec!["additional_packages"], vec![]),
+            (
+                "lvm2",
+                vec!["a mount of this system, or the image, lies on what it brings up"],
+                vec![],
+            ),
+            ("mdadm", vec![], vec![]),
+        ] {
+            let of = |config: &Config, storage: &Storage| -> Vec<String> {
+                let reasons = reasons(config, package, storage);
+                reasons.into_iter().map(|why| why.fact).collect()
+            };
+            assert_eq!(of(&all, &storage), facts, "{package}");
+            assert_eq!(
+                of(&Config::default(), &Storage::default()),
+                by_default,
+                "{package}"
+            );
+        }
+    }
+
+    #[test]
+    fn rpm_is_asked_for_all_that_some_storage_may_need() {
+        let asked = candidates(&Config::default());
+        for package in ALWAYS
+            .into_iter()
+            .chain(Layer::ALL.iter().filter_map(|layer| layer.package()))
+        {
+            assert!(asked.iter().any(|known| known == package), "{package}");
+        }
+        assert_eq!(asked.len(), ALWAYS.len() + Layer::ALL.len());
+    }
 }

@@ -98,4 +98,27 @@ mod tests {
             Path::new("/boot/.livemode-former-vmlinuz-upgrade.x86_64")
         );
     }
+
+    #[test]
+    fn the_image_is_made_in_a_directory_of_its_own_and_other_files_beside_their_places() {
+        let paths = Paths {
+            image: "/var/lib/leapp/live-upgrade.img".into(),
+            kernel: "/boot/vmlinuz-upgrade.x86_64".into(),
+            hmac: "/boot/.vmlinuz-upgrade.x86_64.hmac".into(),
+            initramfs: "/boot/initramfs-upgrade.x86_64.img".into(),
+            own_kernel: PathBuf::new(),
+            own_initramfs: PathBuf::new(),
+            state: "/var/lib/leapp/livemode/state.json".into(),
+            manifest: "/var/lib/leapp/livemode/manifest.json".into(),
+            work: "/var/lib/leapp/.livemode-work".into(),
+        };
+        assert_eq!(
+            paths.staged(&paths.image),
+            Path::new("/var/lib/leapp/.livemode-work/image")
+        );
+        assert_eq!(
+            paths.staged(&paths.kernel),
+            Path::new("/boot/.livemode-new-vmlinuz-upgrade.x86_64")
+        );
+    }
 }

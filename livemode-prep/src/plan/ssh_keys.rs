@@ -333,6 +333,53 @@ mod tests {
     }
 
     #[test]
+    fn an_rsa_key_must_have_2048_bits() {
+        assert_eq!(judge(OTHER_KEYS[4], NOW), Judged { good: 1, bad: vec![] });
+        // The first byte of the modulus counts from its first bit.
+        for (first, told) in [
+            (0x80, None),
+            (0x7f, Some("an RSA key of 2047 bits")),
+            (0x01, Some("of 2041 bits")),
+        ] {
+            let number = |bytes: &[u8]| ssh_key::Mpint::from_positive_bytes(bytes).unwrap();
+            let modulus = [&[first][..], &[0xff; 255]].concat();
+            let key = ssh_key::public::RsaPublicKey {
+                e: number(&[1, 0, 1]),
+                n: number(&modulus),
+            };
+            let line = PublicKey::from(KeyData::Rsa(key)).to_openssh().unwrap();
+            let why = fault(&line, NOW);
+            assert_eq!(why.is_some(), told.is_some(), "{why:?}");
+            assert!(
+                why.unwrap_or_default().contains(told.unwrap_or_default()),
+                "{first}"
+            );
+        }
+    }
+
+    #[test]
+    fn options_are_taken_apart_as_sshd_does() {
+        for (line, options, rest) in [
+            ("A,b=c r", vec![("a", None), ("b", Some("c"))], "r"),
+            (r#"a="x\y",b r"#, vec![("a", Some(r"x\y")), ("b", None)], "r"),
+            (r#"a="x\"y" r"#, vec![("a", Some("x\"y"))], "r"),
+            (r#"a=x\"y z" r"#, vec![("a", Some(r"x\y z"))], "r"),
+            (
+                r#"a="b=c",d=e=f r"#,
+                vec![("a", Some("b=c")), ("d", Some("e=f"))],
+                "r",
+            ),
+        ] {
+            let own = |word: &str| word.to_owned();
+            let options = options
+                .into_iter()
+                .map(|(name, value)| (own(name), value.map(own)))
+                .collect();
+            assert_eq!(split(line), (options, rest), "{line}");
+        }
+    }
+
+    #[test]
     fn a_time_is_read_as_seconds() {
         for (time, expected) in [
             ("19700101", Some(0)),
@@ -340,6 +387,8 @@ mod tests {
             ("20240229", Some(1_709_164_800)),
             ("202403010000Z", Some(1_709_251_200)),
             ("20260101000059", Some(NOW + 59)),
+            ("20260101123456z", Some(NOW + 12 * 3600 + 34 * 60 + 56)),
+            ("2026010112", None),
             ("2026", None),
             ("20261301", None),
             ("2026010a", None),

@@ -2,7 +2,6 @@
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::SCHEMA;
 use livemode_common::fstab::Entry;
-use livemode_common::records::Origin;
 use serde_json::{json, Value};
 
 use super::build_plan::BuildPlan;
@@ -159,12 +158,9 @@ impl BuildPlan {
         })
     }
 
-    /// What is put into the container before dracut runs there; nothing where leapp has made an initramfs that is fit.
+    /// What is put into the container before dracut runs there.
     pub(crate) fn initramfs_items(&self) -> Vec<Item> {
-        match self.boot_files {
-            Origin::Given => Vec::new(),
-            Origin::Made => [super::initramfs::module(), self.early_items.clone()].concat(),
-        }
+        [super::initramfs::module(), self.early_items.clone()].concat()
     }
 }
 

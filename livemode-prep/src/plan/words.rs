@@ -400,6 +400,9 @@ mod tests {
             ("pci", "pci", true),
             ("pci", "pcie_aspm", false),
             ("net.naming_scheme", "net.naming-scheme", true),
+            ("a*b*b*", "axb", false),
+            ("a*bb*b*", "axbb", false),
+            ("a*b*b*", "axbxb", true),
         ] {
             assert_eq!(matches(known, key), is, "{known} {key}");
         }

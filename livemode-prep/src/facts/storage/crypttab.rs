@@ -143,6 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_a_file_of_the_system() {
+        for (options, header) in [
+            ("luks,header=/etc/h", Some("/etc/h")),
+            ("luks", None),
+            ("header=h", None),
+            ("header=/dev/sdb", None),
+            ("header=/h:UUID=b", None),
+        ] {
+            let volume = &parse(&format!("a UUID=a none {options}\n"))[0];
+            assert_eq!(volume.header(), header, "{options}");
+        }
+    }
+
+    #[test]
     fn an_option_is_found_by_its_name_with_or_without_a_value() {
         let volume = &parse("a UUID=a none luks,tpm2-device=auto,x-initrd.attach\n")[0];
         assert!(["luks", "tpm2-device", "tpm2-device=auto", "x-initrd.attach"]

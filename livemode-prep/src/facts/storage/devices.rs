@@ -198,6 +198,14 @@ impl Devices {
         }
         all
     }
+
+    /// The paths of the disks that it stands on.
+    pub(crate) fn disks_below(&self, index: usize) -> impl Iterator<Item = String> + '_ {
+        let below = self.below(index).into_iter().map(|below| self.get(below));
+        below
+            .filter(|device| device.kind == "disk")
+            .map(|disk| disk.path.clone())
+    }
 }
 
 impl BlockDevice {
@@ -381,5 +389,6 @@ mod tests {
         }
         assert_eq!(volume_group("/dev/vg/lv"), None);
         assert_eq!(volume_group("/dev/mapper/vg-lv").unwrap(), "vg");
+        assert_eq!(volume_group("/dev/mapper/a--b--c-lv").unwrap(), "a-b-c");
     }
 }

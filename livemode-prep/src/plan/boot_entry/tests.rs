@@ -54,17 +54,17 @@ pub(in crate::plan) fn earlier(has_entry: bool) -> Value {
            "boot": {"loader": "grub", "arguments": "", "entry": has_entry.then_some(own)}})
 }
 
-fn plan(choice: Choice, change: impl FnOnce(&mut Value)) -> BuildPlan {
+fn plan(choice: EntryChoice, change: impl FnOnce(&mut Value)) -> BuildPlan {
     BuildPlan::make(machine(change), choice)
 }
 
 fn refusals(change: impl FnOnce(&mut Value)) -> Vec<String> {
-    plan(Choice::default(), change).findings.refusals
+    plan(EntryChoice::default(), change).findings.refusals
 }
 
 #[test]
 fn where_grub_is_what_boots_it_keeps_the_entry_and_both_boots_are_told() {
-    let plan = plan(Choice::default(), |_| ());
+    let plan = plan(EntryChoice::default(), |_| ());
     assert_eq!(plan.findings.refusals, Vec::<String>::new());
     let entry = plan.entry.as_ref().unwrap();
     assert_eq!(
@@ -104,12 +104,14 @@ fn where_grub_is_what_boots_it_keeps_the_entry_and_both_boots_are_told() {
 
 #[test]
 fn without_grub_or_by_choice_nobody_keeps_an_entry() {
-    let none = plan(Choice::default(), |facts| facts["loader"]["grub"] = json!(null));
+    let none = plan(EntryChoice::default(), |facts| {
+        facts["loader"]["grub"] = json!(null)
+    });
     assert!(none.entry.is_none() && none.findings.refusals.is_empty());
     assert_eq!(none.paths.kernel.file_name().unwrap(), "vmlinuz-upgrade.x86_64");
-    let keeper = |keeper| Choice {
+    let keeper = |keeper| EntryChoice {
         keeper: Some(keeper),
-        ..Choice::default()
+        ..EntryChoice::default()
     };
     assert!(plan(keeper(EntryKeeper::None), |_| ()).entry.is_none());
     let asked = plan(keeper(EntryKeeper::Grub), |facts| {
@@ -124,9 +126,9 @@ fn without_grub_or_by_choice_nobody_keeps_an_entry() {
 
 #[test]
 fn under_leapp_the_entry_is_ours_too() {
-    let leapp = Choice {
+    let leapp = EntryChoice {
         keeper: Some(EntryKeeper::Leapp),
-        ..Choice::default()
+        ..EntryChoice::default()
     };
     let plan = plan(leapp, |facts| {
         facts["leapp"]["BootContent"] = json!({"kernel_path": "/boot/vmlinuz-upgrade.x86_64",
@@ -221,9 +223,9 @@ fn a_loop_is_a_risk_that_must_be_accepted_by_name() {
         found[0].contains("GRUB does not write to btrfs") && found[0].contains("give --accept-loop-risk"),
         "{found:?}"
     );
-    let accepted = Choice {
+    let accepted = EntryChoice {
         loop_risk: true,
-        ..Choice::default()
+        ..EntryChoice::default()
     };
     let taken = plan(accepted, fixed);
     assert_eq!(taken.findings.refusals, Vec::<String>::new());
@@ -253,7 +255,7 @@ fn what_was_the_default_before_an_earlier_build_still_is() {
             "a1b2c3d4e5f60718293a4b5c6d7e8f90-4.18.0-600.el8.x86_64",
         ),
     ] {
-        let plan = plan(Choice::default(), |facts| {
+        let plan = plan(EntryChoice::default(), |facts| {
             facts["earlier"] = earlier(true);
             grub(facts)["env"] = json!({"Ok": [["saved_entry", saved], ["next_entry", next]]});
             let newer = entry("a1b2c3d4e5f60718293a4b5c6d7e8f90-4.18.0-600.el8.x86_64");
@@ -271,9 +273,9 @@ fn what_was_the_default_before_an_earlier_build_still_is() {
 
 #[test]
 fn an_earlier_builds_entry_needs_another_one() {
-    let none = Choice {
+    let none = EntryChoice {
         keeper: Some(EntryKeeper::None),
-        ..Choice::default()
+        ..EntryChoice::default()
     };
     let found = |has_entry| {
         plan(none, |facts| facts["earlier"] = earlier(has_entry))
@@ -284,7 +286,7 @@ fn an_earlier_builds_entry_needs_another_one() {
     assert!(found(true)[0].starts_with("an earlier build has a boot entry"));
     assert_eq!(found(false), Vec::<String>::new());
     // Before there is a container nobody is asked who keeps the entry.
-    let check = plan(Choice::default(), |facts| {
+    let check = plan(EntryChoice::default(), |facts| {
         facts["earlier"] = earlier(true);
         facts["userspace"] = json!(null);
     });

@@ -306,6 +306,42 @@ method=ignore
     }
 
     #[test]
+    fn a_team_is_one_by_any_of_its_variables() {
+        for (ifcfg, is_team) in [
+            ("DEVICETYPE=Team\n", true),
+            ("TYPE=team\n", true),
+            ("TEAM_CONFIG='{}'\n", true),
+            ("TYPE=Bond\nDEVICETYPE=TeamPort\n", false),
+            ("", false),
+        ] {
+            assert_eq!(profile(ifcfg).is_team(), is_team, "{ifcfg}");
+        }
+    }
+
+    #[test]
+    fn a_bridge_and_a_team_keep_their_settings() {
+        for (ifcfg, section) in [
+            (
+                "TYPE=Bridge\nSTP=yes\nDELAY=5\n",
+                "[bridge]\nstp=true\nforward-delay=5\n",
+            ),
+            ("TYPE=Bridge\n", "[bridge]\nstp=false\n"),
+            (
+                "TYPE=Team\nTEAM_CONFIG='{\"a\": 1}'\n",
+                "[team]\nconfig={\"a\": 1}\n",
+            ),
+        ] {
+            let converted = converted(ifcfg);
+            assert!(
+                converted.keyfile.contains(&format!("\n{section}\n")),
+                "{}",
+                converted.keyfile
+            );
+            assert_eq!(converted.lost, Vec::<String>::new(), "{ifcfg}");
+        }
+    }
+
+    #[test]
     fn a_guarded_port_keeps_its_secrets_and_certificates() {
         let converted = to_keyfile(&Profile {
             keys: "IEEE_8021X_PASSWORD='my secret'\nIEEE_8021X_PRIVATE_KEY_PASSWORD=other\n",

@@ -274,6 +274,14 @@ mod tests {
             items.len() == 1 && items[0].0.ends_with("71-livemode-other0.link"),
             "{items:?}"
         );
+        // The card that has the name now keeps it.
+        let (items, _) = named(&files, &[nic("lan0", Some("52:54:00:00:00:ff"), "x")]);
+        assert!(
+            items.len() == 1 && items[0].1.contains("MACAddress=52:54:00:00:00:ff\n"),
+            "{items:?}"
+        );
+        let (items, _) = named(&files, &[nic("lan1", Some("52:54:00:00:00:ff"), "x")]);
+        assert_eq!(items.len(), 2, "{items:?}");
     }
 
     #[test]
@@ -307,7 +315,7 @@ mod tests {
             ("/etc/host.conf", "multi on\n"),
             (
                 "/etc/nsswitch.conf",
-                "passwd: sss files\nhosts: files sss [NOTFOUND=return] dns myhostname # x\n",
+                "passwd: sss files\nhosts: files sss [NOTFOUND=return] [ UNAVAIL=return ] dns myhostname # x\n",
             ),
         ]);
         let paths: Vec<String> = of_machines(&files, &mut findings)

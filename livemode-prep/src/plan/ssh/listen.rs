@@ -339,4 +339,40 @@ mod tests {
             ["sshd of the live system listens on port 22 and 2222, as this system's does"]
         );
     }
+
+    #[test]
+    fn a_line_is_a_keyword_and_arguments_without_quotes_and_comments() {
+        let of = |keyword: &str, arguments: &[&str]| {
+            let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+            Some((keyword.to_owned(), arguments))
+        };
+        for (line, expected) in [
+            ("Port 22", of("port", &["22"])),
+            (" Port=22 # admin", of("port", &["22"])),
+            ("Port 22#1", of("port", &["22#1"])),
+            ("Match User \"a b\" '#c'", of("match", &["User", "a b", "#c"])),
+            ("# Port 22", None),
+            ("#Port 22", None),
+            ("= 22", None),
+            ("", None),
+        ] {
+            assert_eq!(directive(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_port_of_the_network_is_passed_over() {
+        let listen = of(&[(
+            SSHD_SOCKETS[0],
+            "[Socket]\nListenStream=/run/sshd:22\nListenStream=vsock::22\nListenStream=[::1]:23\n",
+        )]);
+        assert_eq!(listen.lines(), "ListenAddress [::1]:23\n");
+        for options in ["-4 --port=9 x", "-o", "-p", "-o LogLevel=9 -oLogLevel=9", "-p x"] {
+            assert_eq!(
+                ports_of_options(&format!("OPTIONS={options}\n")),
+                [0; 0],
+                "{options}"
+            );
+        }
+    }
 }

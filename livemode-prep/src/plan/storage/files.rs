@@ -103,3 +103,119 @@ fn crypttab(volumes: &[Volume]) -> Item {
         is_secret: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::storage::Layer;
+    use livemode_common::fstab;
+
+    fn volume(name: &str, key: &str, options: &str) -> Volume {
+        Volume {
+            name: name.into(),
+            device: "UUID=a".into(),
+            key: key.into(),
+            options: options.into(),
+        }
+    }
+
+    fn paths(items: &[Item]) -> Vec<String> {
+        items.iter().map(Item::path).collect()
+    }
+
+    fn files() -> Files {
+        Files::of(&[
+            ("/etc/lvm/lvm.conf", "a"),
+            ("/etc/lvm/devices/system.devices", "a"),
+            ("/etc/multipath/wwids", "a"),
+            ("/etc/nvme/hostnqn", "a"),
+            ("/key", "a"),
+            ("/other", "a"),
+            ("/header", "a"),
+            ("/etc/share.secret", "a"),
+        ])
+    }
+
+    #[test]
+    fn layers_bring_their_configuration_and_volumes_their_keys_each_once() {
+        let mut storage = Storage::default();
+        storage.source.layers.extend([Layer::Lvm, Layer::Multipath]);
+        storage.image.layers.extend([Layer::Lvm]);
+        storage.live_volumes = vec![
+            volume("a", "/key", "header=/header"),
+            volume("b", "/key", ""),
+            volume("c", "/gone", "header=/gone"),
+            volume("d", "none", ""),
+        ];
+        storage.early_volumes = vec![volume("e", "/other", "")];
+        assert_eq!(
+            paths(&live(&files(), &storage)),
+            [
+                "/etc/lvm/lvm.conf",
+                "/etc/lvm/devices/system.devices",
+                "/etc/multipath/wwids",
+                "/etc/nvme/hostnqn",
+                "/key",
+                "/header",
+                "/other",
+                "/etc/crypttab"
+            ]
+        );
+        let early = early(&files(), &storage);
+        assert_eq!(paths(&early), ["/etc/lvm/lvm.conf", "/other", "/etc/crypttab"]);
+        let crypttab = Item::File {
+            path: CRYPTTAB.into(),
+            content: Content::Text(b"e UUID=a /other luks\n".to_vec()),
+            mode: SECRET,
+            is_secret: false,
+        };
+        assert!(early[2] == crypttab, "{early:?}");
+        assert_eq!(paths(&live(&files(), &Storage::default())), ["/etc/nvme/hostnqn"]);
+        assert_eq!(paths(&super::early(&files(), &Storage::default())), [""; 0]);
+    }
+
+    #[test]
+    fn a_share_brings_its_file_of_credentials() {
+        let lines =
+            "//server/a /a cifs credentials=/etc/share.secret 0 0\n//server/b /b cifs cred=/gone 0 0\n";
+        let setting = crate::plan::storage::Setting::of_test();
+        let sources = crate::facts::storage::StorageFacts {
+            keys: ["/etc/share.secret", "/gone"].map(str::to_owned).into(),
+            ..Default::default()
+        };
+        let storage = Storage::model(&fstab::parse(lines).unwrap(), &sources, &setting);
+        let items = live(&files(), &storage);
+        assert_eq!(paths(&items), ["/etc/nvme/hostnqn", "/etc/share.secret"]);
+        assert!(
+            matches!(
+                &items[1],
+                Item::File {
+                    mode: SECRET,
+                    is_secret: true,
+                    ..
+                }
+            ),
+            "{items:?}"
+        );
+    }
+
+    #[test]
+    fn dracut_is_told_of_the_images_layers_and_of_modules_that_there_are() {
+        let mut storage = Storage::default();
+        storage.image.layers.extend([Layer::Md, Layer::Nfs]);
+        storage.source.layers.extend([Layer::Lvm]);
+        let available = ["raid1", "dm_mod"].map(str::to_owned).into();
+        let early = [Item::file("/etc/a", "", 0o644)];
+        let asked = requested(&storage, &early, &available);
+        assert_eq!(
+            asked,
+            Requested {
+                dracut_modules: vec!["mdraid".into()],
+                kernel_modules: vec!["raid1".into()],
+                files: vec!["/etc/a".into()],
+            }
+        );
+        storage.image.layers = [Layer::Lvm].into();
+        assert_eq!(requested(&storage, &[], &available).kernel_modules, ["dm-mod"]);
+    }
+}

@@ -172,6 +172,8 @@ pub(crate) fn understood(devices: &Devices, index: usize) -> Result<(), String> 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     pub(crate) layers: BTreeSet<Layer>,
+    /// Paths of the disks.
+    pub(crate) disks: BTreeSet<String>,
     /// UUIDs of LUKS volumes, in lower case.
     pub(crate) volumes: BTreeSet<String>,
     /// UUIDs of MD arrays, as mdadm(8) writes them.
@@ -183,6 +185,7 @@ pub(crate) struct Needs {
 impl Needs {
     /// Adds what a device stands on.
     pub(crate) fn add(&mut self, devices: &Devices, index: usize) {
+        self.disks.extend(devices.disks_below(index));
         for index in devices.below(index) {
             let device = devices.get(index);
             let uuids = device
@@ -263,6 +266,96 @@ mod tests {
                 assert!(is_looked_at(path), "{path}");
             }
         }
+    }
+
+    /// A device of a kind on one that shows a type of file system, on a disk.
+    fn devices(top: (&str, &str, &str), member: (&str, &str)) -> Devices {
+        let (path, kind, fstype) = top;
+        Devices::parse(&format!(
+            r#"{{"blockdevices": [{{"name": "/dev/sda", "kname": "/dev/sda", "type": "disk", "tran": "iscsi", "children": [
+                {{"name": "/dev/sda1", "kname": "/dev/sda1", "type": "{}", "fstype": "{}",
+                  "uuid": "8D7F6B3C-1a2b-3c4d-5e6f-708192a3b4c5", "children": [
+                {{"name": "{path}", "kname": "/dev/dm-0", "type": "{kind}", "fstype": "{fstype}"}}]}}]}}]}}"#,
+            member.0, member.1
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_layer_is_known_by_what_lsblk_says() {
+        const UUID: &str = "8d7f6b3c-1a2b-3c4d-5e6f-708192a3b4c5";
+        let array = "rd.md.uuid=8D7F6B3C:1a2b3c4d:5e6f7081:92a3b4c5";
+        for (kind, layer, words) in [
+            ("part", None, String::new()),
+            ("lvm", Some(Layer::Lvm), "rd.lvm.vg=vg".into()),
+            ("crypt", Some(Layer::Luks), format!("rd.luks.uuid={UUID}")),
+            ("mpath", Some(Layer::Multipath), String::new()),
+            ("raid5", Some(Layer::Md), array.into()),
+            ("md", Some(Layer::Md), array.into()),
+            ("linear", Some(Layer::Md), array.into()),
+        ] {
+            let devices = devices(("/dev/mapper/vg-lv", kind, "xfs"), ("part", ""));
+            let mut needs = Needs::default();
+            needs.add(&devices, devices.at("/dev/dm-0").unwrap());
+            let layers: BTreeSet<Layer> = layer.into_iter().chain([Layer::Iscsi]).collect();
+            assert_eq!(needs.layers, layers, "{kind}");
+            let found: Vec<String> = needs.arguments().iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(" "), words, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_the_live_system_cannot_bring_up_is_named() {
+        let lv = ("/dev/mapper/vg-lv", "lvm", "xfs");
+        for (top, member, why) in [
+            (lv, ("part", "LVM2_member"), None),
+            (lv, ("raid6", ""), None),
+            // Without a superblock of its own it shows that of the device above.
+            (lv, ("part", "xfs"), None),
+            (lv, ("part", "ext4"), Some("/dev/sda1 (ext4)")),
+            (lv, ("part", "bcache"), Some("/dev/sda1 (bcache)")),
+            (lv, ("bcache", ""), Some("/dev/sda1 (bcache)")),
+            (("/dev/x", "dmraid", "xfs"), ("part", ""), Some("/dev/x (dmraid)")),
+            (
+                ("/dev/mapper/vg-a_vdata", "lvm", "xfs"),
+                ("part", ""),
+                Some("/dev/mapper/vg-a_vdata (LVM VDO)"),
+            ),
+            (
+                ("/dev/mapper/vg-a_imeta", "lvm", "xfs"),
+                ("part", ""),
+                Some("/dev/mapper/vg-a_imeta (LVM integrity)"),
+            ),
+            (("/dev/mapper/vg-a_vdata", "crypt", "xfs"), ("part", ""), None),
+        ] {
+            let devices = devices(top, member);
+            let judged = understood(&devices, devices.at("/dev/dm-0").unwrap());
+            let told = why.map(|why| {
+                format!(
+                    "it lies on {why}, which the live system cannot bring up; unmount it and take its line out of \
+                     /etc/fstab, or add nofail"
+                )
+            });
+            assert_eq!(judged.err(), told, "{top:?} {member:?}");
+        }
+    }
+
+    #[test]
+    fn words_that_turn_a_layer_off_are_those_of_the_layers_that_are_needed() {
+        let hindered_by = |layers: &[Layer]| {
+            let needs = Needs {
+                layers: layers.iter().copied().collect(),
+                ..Needs::default()
+            };
+            needs.hindered_by().join(" ")
+        };
+        assert_eq!(hindered_by(&[Layer::Lvm]), "rd.lvm rd.dm");
+        assert_eq!(hindered_by(&[Layer::Md]), "rd.md rd.md.conf rd.md.imsm rd.md.ddf");
+        assert_eq!(
+            hindered_by(&[Layer::Luks, Layer::Multipath]),
+            "rd.luks rd.luks.crypttab rd.dm rd.multipath multipath"
+        );
+        assert_eq!(hindered_by(&[Layer::Iscsi, Layer::Nfs, Layer::Cifs]), "");
     }
 
     #[test]

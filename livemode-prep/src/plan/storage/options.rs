@@ -316,6 +316,8 @@ mod tests {
             ("1m30s", true),
             ("5min", true),
             ("2min 5 s", true),
+            ("1s 500ms", true),
+            ("500ms", false),
             ("0", false),
             ("infinity", false),
             ("6min", false),

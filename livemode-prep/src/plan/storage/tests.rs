@@ -25,8 +25,7 @@ fn model(fstab: &str, sources: &StorageFacts, image: (&str, &str), arguments: &s
         has_netroot: Cmdline::parse(arguments).last("netroot").is_some(),
         arguments: &Cmdline::parse(arguments),
         knows: &|fstype| fstype != "reiserfs",
-        mounts: &[],
-        places: &[],
+        ..Setting::of_test()
     };
     Storage::model(&fstab::parse(fstab).unwrap(), sources, &setting)
 }
@@ -301,9 +300,7 @@ fn an_image_on_iscsi_needs_to_be_found_by_early_boot_whatever_brings_the_network
             has_network,
             has_netroot: line.last("netroot").is_some(),
             arguments: &line,
-            knows: &|_| true,
-            mounts: &[],
-            places: &[],
+            ..Setting::of_test()
         };
         Storage::model(&[], &sources, &setting).faults
     };
@@ -331,9 +328,7 @@ fn a_disk_on_iscsi_without_a_network_is_told_once() {
             has_network: false,
             has_netroot: line.last("netroot").is_some(),
             arguments: &line,
-            knows: &|_| true,
-            mounts: &[],
-            places: &[],
+            ..Setting::of_test()
         };
         let storage = Storage::model(&fstab::parse(fstab).unwrap(), &sources(ISCSI, ""), &setting);
         (storage.faults.len(), storage.warnings)
@@ -357,4 +352,62 @@ fn a_disk_on_iscsi_without_a_network_is_told_once() {
         found(optional, "/dev/sda1", ""),
         (0, vec![format!("/a: server:/a {remedy}")])
     );
+}
+
+#[test]
+fn an_images_volume_that_nothing_opens_is_told_once() {
+    let sources = sources(
+        include_str!("../../../../tests/fixtures/storage/luks.json"),
+        &format!("var UUID={LUKS} none luks\n"),
+    );
+    let root = format!("UUID={ROOT} / ext4 defaults 0 1\n");
+    for (line, start) in [
+        ("", "squashfs_image_path: /dev/mapper/var (LUKS "),
+        (
+            "/dev/mapper/var /var ext4 defaults 0 2\n",
+            "/var: /dev/mapper/var (LUKS ",
+        ),
+    ] {
+        let storage = model(&format!("{root}{line}"), &sources, ("/dev/mapper/var", VAR), "");
+        assert_eq!(storage.faults.len(), 1, "{:?}", storage.faults);
+        assert!(storage.faults[0].starts_with(start), "{:?}", storage.faults);
+    }
+}
+
+#[test]
+fn early_boot_opens_the_volumes_that_the_kernels_line_names() {
+    let sources = sources(
+        include_str!("../../../../tests/fixtures/storage/luks.json"),
+        &format!("var UUID={LUKS} /etc/keys/var.key luks\n"),
+    );
+    let fstab = format!("UUID={ROOT} / ext4 defaults 0 1\n");
+    let upper = LUKS.to_ascii_uppercase();
+    for (line, opens) in [
+        (format!("rd.luks.uuid={LUKS}"), true),
+        (format!("rd.luks.uuid=luks-{upper}"), true),
+        (format!("rd.luks.uuid={}", &LUKS[..8]), true),
+        (format!("rd.luks.name={LUKS}=var"), true),
+        (format!("rd.luks.key={LUKS}"), false),
+        ("rd.luks.uuid=other".to_owned(), false),
+        ("rd.luks.uuid".to_owned(), false),
+    ] {
+        let storage = model(&fstab, &sources, ("/dev/vdb1", ROOT), &line);
+        assert_eq!(storage.early_volumes.len(), usize::from(opens), "{line}");
+        assert_eq!(storage.faults, [""; 0], "{line}");
+    }
+}
+
+#[test]
+fn the_network_is_needed_for_shares_and_disks_that_come_by_it() {
+    let lvm = sources(include_str!("../../../../tests/fixtures/storage/lvm.json"), "");
+    for (fstab, sources, needs) in [
+        ("/dev/vg1/root / ext4 defaults 0 1\n", &lvm, false),
+        ("/dev/vg1/root / ext4 _netdev 0 1\n", &lvm, true),
+        ("host:/a /a nfs nofail 0 0\n", &lvm, true),
+        ("UUID=9 /srv xfs nofail 0 0\n", &self::sources(ISCSI, ""), true),
+        ("", &lvm, false),
+    ] {
+        let storage = model(fstab, sources, ("", ""), "");
+        assert_eq!(storage.needs_network(), needs, "{fstab}");
+    }
 }

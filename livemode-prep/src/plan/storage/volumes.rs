@@ -145,3 +145,209 @@ fn of_the_line(name: &str, uuid: &str, setting: &Setting) -> Option<Volume> {
         options,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::storage::crypttab;
+    use crate::facts::storage::devices::Devices;
+    use livemode_common::cmdline::Cmdline;
+
+    const UUID: &str = "6c697665-6d6f-4d6f-8d6f-00000000000a";
+
+    /// What opens /dev/mapper/var on sda2, as a line of the crypttab, and what is warned of.
+    fn var(lines: &str, line: &str, tokens: &[&str]) -> (Result<Option<String>, String>, Vec<String>) {
+        let lsblk = format!(
+            r#"{{"blockdevices": [{{"name": "/dev/sda2", "kname": "/dev/sda2", "type": "part", "fstype": "crypto_LUKS",
+                "uuid": "{UUID}", "children": [{{"name": "/dev/mapper/var", "kname": "/dev/dm-0", "type": "crypt"}}]}}]}}"#
+        );
+        let sources = StorageFacts {
+            devices: Devices::parse(&lsblk).unwrap(),
+            crypttab: crypttab::parse(lines),
+            keys: ["/key", "/header"].map(str::to_owned).into(),
+            tokens: [(
+                UUID.to_owned(),
+                tokens.iter().map(|&token| token.to_owned()).collect(),
+            )]
+            .into(),
+            ..StorageFacts::default()
+        };
+        let setting = Setting {
+            arguments: &Cmdline::parse(line),
+            ..Setting::of_test()
+        };
+        let mut warnings = Vec::new();
+        let index = sources.devices.at("/dev/mapper/var").unwrap();
+        let first = opened(index, &sources, &setting, &mut warnings);
+        // Asked again, as of several mounts on one volume, it says nothing new of its options.
+        let said = warnings.clone();
+        assert_eq!(opened(index, &sources, &setting, &mut warnings), first);
+        let of_options = |warnings: &[String]| {
+            warnings
+                .iter()
+                .filter(|text| text.starts_with("/etc/crypttab"))
+                .count()
+        };
+        assert_eq!(of_options(&said), of_options(&warnings));
+        (first.map(|volume| volume.map(|volume| volume.to_string())), said)
+    }
+
+    #[test]
+    fn a_line_has_a_lasting_name_and_options_that_are_known() {
+        let uuid = format!("UUID={UUID}");
+        for (line, live) in [
+            (
+                format!("var {uuid} /key luks,discard"),
+                format!("var {uuid} /key luks,discard,headless=true"),
+            ),
+            (
+                format!("var {uuid} /key"),
+                format!("var {uuid} /key headless=true"),
+            ),
+            (
+                format!("other {uuid} /key"),
+                format!("other {uuid} /key headless=true"),
+            ),
+            (
+                "other /dev/sda2 /key".into(),
+                "other /dev/sda2 /key headless=true".into(),
+            ),
+            ("var LABEL=x /key".into(), "var LABEL=x /key headless=true".into()),
+            (
+                "var /dev/disk/by-id/x /key".into(),
+                "var /dev/disk/by-id/x /key headless=true".into(),
+            ),
+            (
+                "var /dev/mine /key".into(),
+                format!("var {uuid} /key headless=true"),
+            ),
+            (
+                format!("var {uuid} /key:UUID=b"),
+                format!("var {uuid} /key:UUID=b headless=true"),
+            ),
+            (
+                format!("var {uuid} /key headless"),
+                format!("var {uuid} /key headless"),
+            ),
+            (
+                format!("var {uuid} /key tries=3,,keyfile-timeout=9"),
+                format!("var {uuid} /key keyfile-timeout=9,headless=true"),
+            ),
+            (
+                format!("var {uuid} /key header=/header"),
+                format!("var {uuid} /key header=/header,headless=true"),
+            ),
+        ] {
+            assert_eq!(var(&line, "", &[]), (Ok(Some(live)), vec![]), "{line}");
+        }
+        let other = var("other UUID=x /key", "", &[]);
+        assert!(other.0.unwrap_err().contains("is opened by a passphrase only"));
+    }
+
+    #[test]
+    fn what_does_not_come_along_is_told_and_what_cannot_be_done_is_refused() {
+        for (options, warning) in [
+            ("nosuch=1", "/etc/crypttab: the live system goes without nosuch=1 of var (it has no rule)"),
+            (
+                "keyfile-timeout=0",
+                "/etc/crypttab: the live system goes without keyfile-timeout=0 of var (0 and infinity wait for ever)",
+            ),
+        ] {
+            let (opened, warnings) = var(&format!("var UUID={UUID} /key {options}"), "", &[]);
+            assert_eq!(opened, Ok(Some(format!("var UUID={UUID} /key headless=true"))));
+            assert_eq!(warnings, [warning]);
+        }
+        for (line, why) in [
+            (
+                "/key header=/gone",
+                "header=/gone of var (/etc/crypttab) is no file that is there",
+            ),
+            (
+                "/key keyscript=/x",
+                "the live system cannot do keyscript of var in /etc/crypttab (it names",
+            ),
+            (
+                "/gone",
+                "/dev/mapper/var is opened by /gone (/etc/crypttab), which is not there",
+            ),
+            ("/dev/urandom", "/dev/mapper/var gets a new key at each boot"),
+            (
+                "/key\u{FFFD}",
+                "the line of var in /etc/crypttab has bytes that are no UTF-8",
+            ),
+        ] {
+            let (opened, warnings) = var(&format!("var UUID={UUID} {line}"), "", &[]);
+            let told = opened.unwrap_err();
+            assert!(told.starts_with(why), "{told}");
+            assert_eq!(warnings, [""; 0], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_alone_opens_nothing_but_a_token_or_a_key_of_the_line_does() {
+        let tpm = format!("var UUID={UUID} none tpm2-device=auto");
+        let plain = format!("var UUID={UUID} none");
+        for (lines, line, tokens, opens) in [
+            (&plain, "", &[][..], false),
+            (&plain, "", &["systemd-tpm2"], false),
+            (&plain, "", &["clevis"], true),
+            (&tpm, "", &["systemd-tpm2"], true),
+            (&tpm, "", &["systemd-tpm2", "other"], true),
+            (&tpm, "", &["other"], false),
+            (&tpm, "", &[], false),
+            (&plain, "rd.luks.key=/key:UUID=b", &[], true),
+            (&String::new(), "rd.luks.key=/key:UUID=b", &[], true),
+            (&String::new(), "", &["clevis"], true),
+            (&String::new(), "", &["systemd-tpm2"], false),
+        ] {
+            let (opened, warnings) = var(lines, line, tokens);
+            assert_eq!(opened.is_ok(), opens, "{lines} {line} {tokens:?}: {opened:?}");
+            let by_token = opens && line.is_empty();
+            let told = format!(
+                "/dev/mapper/var is opened by its token ({}), which was not tested here",
+                tokens.join(", ")
+            );
+            assert_eq!(
+                warnings,
+                if by_token { vec![told] } else { vec![] },
+                "{lines} {line}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_line_in_the_crypttab_the_kernels_line_says_the_options() {
+        let upper = UUID.to_ascii_uppercase();
+        for (line, options) in [
+            ("rd.luks.options=discard,tries=3".to_owned(), Some("discard")),
+            (
+                "luks.options=discard rd.luks.options=readonly,nosuch".to_owned(),
+                Some("discard,readonly"),
+            ),
+            (format!("rd.luks.options={UUID}=discard"), Some("discard")),
+            (
+                format!("rd.luks.options={upper}=keyfile-size=512"),
+                Some("keyfile-size=512"),
+            ),
+            (
+                format!("rd.luks.options={}=discard", UUID.replace('a', "b")),
+                None,
+            ),
+            (
+                "rd.luks.options=keyfile-size=512".to_owned(),
+                Some("keyfile-size=512"),
+            ),
+            // As long as a UUID.
+            (
+                "rd.luks.options=readonly,no-write-workqueue,key-slot=1".to_owned(),
+                Some("readonly,no-write-workqueue,key-slot=1"),
+            ),
+            ("rd.luks.options=tries=3".to_owned(), None),
+            ("rd.luks.options".to_owned(), None),
+            ("options=discard".to_owned(), None),
+        ] {
+            let live = options.map(|options| format!("var UUID={UUID} none {options},headless=true"));
+            assert_eq!(var("", &line, &["clevis"]).0, Ok(live), "{line}");
+        }
+    }
+}

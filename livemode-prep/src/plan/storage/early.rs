@@ -1,0 +1,108 @@
+//! What early boot must find and open: the image's file system, and the encrypted volumes. Pure.
+use super::volumes::opened;
+use super::{Setting, Storage};
+use crate::facts::storage::crypttab::Key;
+use crate::facts::storage::StorageFacts;
+
+impl Storage {
+    /// Notes what opens the encrypted volumes below a device, or says why nothing does without a keyboard.
+    pub(super) fn open_volumes(
+        &mut self,
+        device: usize,
+        sources: &StorageFacts,
+        setting: &Setting,
+    ) -> Result<(), String> {
+        for index in sources.devices.below(device) {
+            if sources.devices.get(index).kind != "crypt" {
+                continue;
+            }
+            if let Some(volume) = opened(index, sources, setting, &mut self.warnings)? {
+                if !self.live_volumes.contains(&volume) {
+                    self.live_volumes.push(volume);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// By what early boot finds the image's file system, and what that stands on.
+    pub(super) fn find_image(&mut self, sources: &StorageFacts, setting: &Setting) {
+        self.image_reference = setting.image_uuid.map(|uuid| format!("UUID={uuid}"));
+        let Some(device) = sources.devices.at(setting.image_source) else {
+            return;
+        };
+        self.image.add(&sources.devices, device);
+        if sources.devices.is_ambiguous(device) {
+            self.image_reference = sources.only_name(device);
+            if self.image_reference.is_none() {
+                self.faults.push(format!(
+                    "squashfs_image_path: it lies on {}, whose UUID other devices have too, and nothing else tells it \
+                     apart; detach them",
+                    setting.image_source
+                ));
+            }
+        }
+        // The image's volumes may be no mount of the fstab's.
+        if let Err(why) = self.open_volumes(device, sources, setting) {
+            if !self.faults.iter().any(|fault| fault.ends_with(&why)) {
+                self.faults.push(format!("squashfs_image_path: {why}"));
+            }
+        }
+    }
+
+    /// The volumes that early boot opens: the image's, and those that the kernel's arguments name.
+    pub(super) fn early(&mut self, sources: &StorageFacts, setting: &Setting) {
+        let named: Vec<String> = setting
+            .arguments
+            .0
+            .iter()
+            .filter(|word| word.key == "rd.luks.uuid" || word.key == "rd.luks.name")
+            .filter_map(|word| {
+                let value = word.value.as_deref()?;
+                Some(
+                    value
+                        .split('=')
+                        .next()
+                        .unwrap_or(value)
+                        .trim_start_matches("luks-")
+                        .to_ascii_lowercase(),
+                )
+            })
+            .collect();
+        for (index, volume) in sources.volumes() {
+            let uuid = sources.devices.get(index).uuid.to_ascii_lowercase();
+            let is_images = self.image.volumes.contains(&uuid);
+            let is_named = named.iter().any(|name| uuid.starts_with(name.as_str()));
+            if !is_images && !is_named {
+                continue;
+            }
+            if let Key::File(file) = volume.key() {
+                self.warnings.push(format!(
+                    "{file}, which opens {}, goes into the initramfs: whoever reads /boot can read it",
+                    volume.device
+                ));
+            }
+            self.early_volumes.push(volume.clone());
+        }
+        for (index, device) in sources
+            .devices
+            .all()
+            .enumerate()
+            .filter(|(_, device)| device.kind == "crypt")
+        {
+            let uuid = device
+                .parents
+                .first()
+                .map_or("", |&lower| sources.devices.get(lower).uuid.as_str());
+            let uuid = uuid.to_ascii_lowercase();
+            let is_named = named.iter().any(|name| uuid.starts_with(name.as_str()));
+            let opened = is_named.then(|| opened(index, sources, setting, &mut Vec::new()));
+            if let Some(Err(why)) = opened {
+                if !self.faults.iter().any(|fault| fault.ends_with(&why)) {
+                    self.faults
+                        .push(format!("rd.luks.uuid={uuid} on the kernel's line: {why}"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The device that a line of the source's fstab means, and by what the live system finds it. Pure.
+use super::{LiveMount, Storage};
+use crate::facts::storage::{devices, StorageFacts};
+
+impl Storage {
+    /// The device of a mount. Of several that answer to one name it is the one that is mounted now.
+    pub(super) fn find(&mut self, mount: &mut LiveMount, sources: &StorageFacts) -> Result<(), String> {
+        let spec = &mount.entry.fs_spec.clone();
+        let found = sources.named(spec);
+        let device = match found.as_slice() {
+            [] if sources.is_known() => {
+                let gone = format!("{spec} is not there now");
+                if sources.is_own && mount.is_required {
+                    return Err(format!("{gone}; mend its line in /etc/fstab, or add nofail"));
+                }
+                if mount.is_required {
+                    self.warnings.push(format!("{}: {gone}", mount.entry.fs_file));
+                }
+                return Ok(());
+            }
+            [] => {
+                mount.spec = devices::plain(spec);
+                return Ok(());
+            }
+            [device] => {
+                mount.device = Some(*device);
+                return self.rename(mount, sources);
+            }
+            // Members of one file system.
+            [first, ..] if sources.devices.get(*first).is_btrfs() => {
+                mount.device = Some(*first);
+                self.rename(mount, sources)?;
+                return Ok(());
+            }
+            several => {
+                let names: Vec<&str> = several
+                    .iter()
+                    .map(|&i| sources.devices.get(i).path.as_str())
+                    .collect();
+                let mounted = sources
+                    .mounted
+                    .get(&mount.entry.fs_file)
+                    .and_then(|path| sources.devices.at(path));
+                mounted.filter(|device| several.contains(device)).ok_or_else(|| {
+                    format!(
+                        "{} all answer to {spec}, and which is meant is not clear; detach all but one, or name it in \
+                         /etc/fstab by what only it has",
+                        names.join(", ")
+                    )
+                })?
+            }
+        };
+        if found.len() > 1 {
+            mount.spec = sources.only_name(device).ok_or_else(|| {
+                let path = &sources.devices.get(device).path;
+                format!("other devices than {path} have its UUID too, and nothing else tells it apart; detach them")
+            })?;
+            self.warnings.push(format!(
+                "{}: several devices answer to {spec}; taking {}",
+                mount.entry.fs_file, mount.spec
+            ));
+        }
+        mount.device = Some(device);
+        Ok(())
+    }
+
+    /// By what the live system's udev finds the device too.
+    fn rename(&mut self, mount: &mut LiveMount, sources: &StorageFacts) -> Result<(), String> {
+        let Some(device) = mount.device else { return Ok(()) };
+        let spec = &mount.entry.fs_spec;
+        if let Some(tag) = sources.devices.tag(spec, device) {
+            mount.spec = tag;
+        } else if !devices::is_udevs(spec) && !sources.devices.is_kernel_name(spec, device) {
+            mount.spec = sources.lasting_name(device).ok_or_else(|| {
+                format!(
+                    "{spec} is a name that only the source system's udev rules give, and {} has no UUID; name it by another \
+                     in /etc/fstab",
+                    sources.devices.get(device).path
+                )
+            })?;
+            self.warnings.push(format!(
+                "{}: {spec} is a name of the source system's udev rules; taking {}",
+                mount.entry.fs_file, mount.spec
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::storage::devices::Devices;
+    use crate::plan::storage::Setting;
+    use livemode_common::fstab;
+
+    const LSBLK: &str = r#"{"blockdevices": [
+        {"name": "/dev/sda1", "kname": "/dev/sda1", "type": "part", "fstype": "xfs", "uuid": "R", "label": "Root", "partuuid": "p1", "partlabel": "Slot"},
+        {"name": "/dev/sda2", "kname": "/dev/sda2", "type": "part", "fstype": "swap", "uuid": "", "partuuid": "p2"},
+        {"name": "/dev/sda3", "kname": "/dev/sda3", "type": "part", "fstype": "swap", "uuid": ""},
+        {"name": "/dev/sda4", "kname": "/dev/sda4", "type": "part", "fstype": "ext4", "uuid": "1", "label": "data", "partuuid": "p4"},
+        {"name": "/dev/sda5", "kname": "/dev/sda5", "type": "part", "fstype": "ext4", "uuid": "2", "label": "data", "partuuid": "p5"},
+        {"name": "/dev/sdb", "kname": "/dev/sdb", "type": "disk", "fstype": "btrfs", "uuid": "B"},
+        {"name": "/dev/sdc", "kname": "/dev/sdc", "type": "disk", "fstype": "btrfs", "uuid": "B"}]}"#;
+
+    /// By what the mounts and swaps are found, what stands against them, and what is warned of. /data is sda5 now.
+    fn found(lsblk: &str, fstab: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        let sources = StorageFacts {
+            devices: Devices::parse(lsblk).unwrap(),
+            mounted: [pair("/data", "/dev/sda5"), pair("/other", "/dev/sda1")].into(),
+            links: [
+                pair("/dev/root", "/dev/sda1"),
+                pair("/dev/bare", "/dev/sda2"),
+                pair("/dev/nameless", "/dev/sda3"),
+                pair("/dev/disk/by-path/p1", "/dev/sda1"),
+            ]
+            .into(),
+            ..StorageFacts::default()
+        };
+        let setting = Setting::of_test();
+        let storage = Storage::model(&fstab::parse(fstab).unwrap(), &sources, &setting);
+        let specs = storage.mounts.iter().map(|mount| mount.spec.clone());
+        (specs.collect(), storage.faults, storage.warnings)
+    }
+
+    #[test]
+    fn a_device_is_found_by_a_name_that_the_live_systems_udev_gives() {
+        for (spec, name, warning) in [
+            ("UUID=\"r\"", "UUID=R", None),
+            ("LABEL=root", "LABEL=Root", None),
+            ("PARTUUID='P1'", "PARTUUID=p1", None),
+            ("PARTLABEL=slot", "PARTLABEL=Slot", None),
+            ("/dev/sda1", "/dev/sda1", None),
+            ("/dev/disk/by-path/p1", "/dev/disk/by-path/p1", None),
+            ("/dev/root", "UUID=R", Some("/a: /dev/root is a name of the source system's udev rules; taking UUID=R")),
+            (
+                "/dev/bare",
+                "/dev/disk/by-partuuid/p2",
+                Some("/a: /dev/bare is a name of the source system's udev rules; taking /dev/disk/by-partuuid/p2"),
+            ),
+        ] {
+            let warnings: Vec<String> = warning.map(str::to_owned).into_iter().collect();
+            let line = format!("{spec} /a xfs defaults 0 0\n");
+            assert_eq!(found(LSBLK, &line), (vec![name.to_owned()], vec![], warnings), "{spec}");
+        }
+        let (specs, faults, _) = found(LSBLK, "/dev/nameless /a xfs defaults 0 0\n");
+        assert_eq!(specs, [""; 0]);
+        assert_eq!(
+            faults,
+            ["/a: /dev/nameless is a name that only the source system's udev rules give, and /dev/sda3 has no UUID; name it \
+              by another in /etc/fstab"]
+        );
+    }
+
+    #[test]
+    fn of_several_with_one_name_the_mounted_one_is_taken() {
+        let (specs, faults, warnings) = found(LSBLK, "LABEL=data /data ext4 defaults 0 0\n");
+        assert_eq!(
+            (specs, faults),
+            (vec!["/dev/disk/by-partuuid/p5".to_owned()], vec![])
+        );
+        assert_eq!(
+            warnings,
+            ["/data: several devices answer to LABEL=data; taking /dev/disk/by-partuuid/p5"]
+        );
+        // What is mounted at the other place is another device.
+        for place in ["/other", "/new"] {
+            let (specs, faults, _) = found(LSBLK, &format!("LABEL=data {place} ext4 defaults 0 0\n"));
+            assert_eq!(specs, [""; 0]);
+            let start = format!(
+                "{place}: /dev/sda4, /dev/sda5 all answer to LABEL=data, and which is meant is not clear"
+            );
+            assert!(faults.len() == 1 && faults[0].starts_with(&start), "{faults:?}");
+        }
+        assert_eq!(
+            found(LSBLK, "UUID=b /b btrfs defaults 0 0\n"),
+            (vec!["UUID=B".to_owned()], vec![], vec![])
+        );
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_told_where_devices_are_known() {
+        let told = ["/a: UUID=gone is not there now".to_owned()];
+        for (options, warnings) in [("defaults", &told[..]), ("nofail", &[])] {
+            let line = format!("UUID=gone /a xfs {options} 0 0\n");
+            let expected = (vec!["UUID=gone".to_owned()], vec![], warnings.to_vec());
+            assert_eq!(found(LSBLK, &line), expected, "{options}");
+        }
+        let nothing = r#"{"blockdevices": []}"#;
+        let (specs, faults, warnings) = found(
+            nothing,
+            "PARTUUID='AB' /a xfs defaults 0 0\nLABEL=\"Data\" /b xfs defaults 0 0\n",
+        );
+        assert_eq!((faults.len(), warnings.len()), (0, 0), "{faults:?} {warnings:?}");
+        assert_eq!(specs, ["PARTUUID=ab", "LABEL=Data"]);
+    }
+}
