@@ -45,11 +45,10 @@ struct BootTree {
     dir: tempfile::TempDir,
 }
 
-/// The head of RHEL's grub.cfg, which boots an entry once.
-const HEAD: &str = r#"if [ -s $prefix/grubenv ]; then
-  load_env
-fi
-if [ "${next_entry}" ] ; then
+/// The head of RHEL's grub.cfg: reading the block, booting an entry once, and the rest.
+const LOADS: &str = "if [ -s $prefix/grubenv ]; then\n  load_env\nfi\n";
+/// See [`LOADS`].
+const ONCE: &str = r#"if [ "${next_entry}" ] ; then
    set default="${next_entry}"
    set next_entry=
    save_env next_entry
@@ -57,7 +56,9 @@ if [ "${next_entry}" ] ; then
 else
    set default="${saved_entry}"
 fi
-if [ "${prev_saved_entry}" ]; then
+"#;
+/// See [`LOADS`].
+const REST: &str = r#"if [ "${prev_saved_entry}" ]; then
   set saved_entry="${prev_saved_entry}"
   save_env saved_entry
   set prev_saved_entry=
@@ -86,7 +87,7 @@ impl BootTree {
         for file in [KERNEL, INITRAMFS] {
             fs::write(tree.at(file.trim_start_matches('/')), "").unwrap();
         }
-        fs::write(tree.at("grub2/grub.cfg"), format!("{HEAD}blscfg\n")).unwrap();
+        fs::write(tree.at("grub2/grub.cfg"), format!("{LOADS}{ONCE}{REST}blscfg\n")).unwrap();
         fs::write(tree.at("grub2/grubenv"), environment_block(environment)).unwrap();
         for (id, options) in entries {
             let entry = format!(
@@ -222,8 +223,7 @@ fn vm_the_configuration_says_what_boots() {
     for (from, to, boots) in [
         ("${saved_entry}\"\nfi", "0\"\nfi", [OURS, NEW]),
         ("${saved_entry}\"\nfi", "a1-0-livemode\"\nfi", [OURS, OURS]),
-        ("   save_env next_entry\n", "", [OURS, OURS]),
-        ("[ \"${next_entry}\" ]", "false", [OLD, OLD]),
+        (ONCE, "set default=\"${saved_entry}\"\n", [OLD, OLD]),
         ("  load_env", "  true", [NEW, NEW]),
         ("blscfg\n", OWN, ["mine", "mine"]),
         ("blscfg\n", &format!("{OWN}blscfg\n"), [OURS, OLD]),
@@ -236,6 +236,16 @@ fn vm_the_configuration_says_what_boots() {
         wrong.extend(tree.disagreement(to, Layout::Ext4, boots));
     }
     assert_eq!(wrong, NONE);
+}
+
+#[test]
+fn vm_what_is_never_cleared_boots_for_ever_and_is_not_foretold() {
+    let tree = BootTree::armed().configured(|text| text.replace("   save_env next_entry\n", ""));
+    let booted = tree.boots(Layout::Ext4, 2);
+    let real: Vec<Option<&str>> = booted.iter().map(Booted::entry).collect();
+    assert_eq!(real, [Some(OURS), Some(OURS)]);
+    let why = tree.facts(Layout::Ext4).next_boots().unwrap_err();
+    assert!(why.contains("no save_env next_entry"), "{why}");
 }
 
 #[test]
@@ -288,6 +298,8 @@ fn vm_the_menu_is_in_the_order_we_know() {
         "a1b2c3d4e5f60718293a4b5c6d7e8f90-5.14.0-427.el9.x86_64~custom",
         "a1b2c3d4e5f60718293a4b5c6d7e8f90-5.14.0-70.13.1.el9_0.x86_64",
         "a1b2c3d4e5f60718293a4b5c6d7e8f90-6.12.0-9.el10.x86_64",
+        // As boom(1) names them.
+        "a1b2c3d4e5f60718293a4b5c6d7e8f90-9a2b3c4-5.14.0-427.el9.x86_64",
         "b1b2c3d4e5f60718293a4b5c6d7e8f90-4.18.0-1.el8.x86_64",
         "custom",
     ];

@@ -1,8 +1,9 @@
 //! A real GRUB for machines: its packages, a disk that it boots from, and its environment block.
 //!
 //! It is Debian's 2.14, whose module `blsuki` has the `blscfg` command. RHEL's, which is in no registry here, differs: in
-//! 2.14 an id that begins with a digit is read as a number, which is why machine ids of the tests begin with a letter; and two
-//! faults of its own are taken out of it.
+//! 2.14 an id that begins with a digit is read as a number, which is why machine ids of the tests begin with a letter; names of
+//! entries that differ by a number here and a word there stand the other way round in its menu (it compares them as files, RHEL
+//! as packages); and two faults of its own are taken out of it.
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -313,7 +313,7 @@ impl Running {
     /// # Errors
     /// When the machine ends or its time does before that.
     pub fn expect(&mut self, text: &str) -> Result<()> {
-        self.until(|_, console| console.contains(text), &format!("'{text}'"))?;
+        self.until(|console| console.contains(text), &format!("'{text}'"))?;
         Ok(())
     }
 
@@ -322,7 +322,7 @@ impl Running {
     /// # Errors
     /// As [`Running::expect`].
     pub fn expect_after(&mut self, mark: &str, text: &str) -> Result<()> {
-        let after = |_: &Self, console: &str| {
+        let after = |console: &str| {
             console
                 .split_once(mark)
                 .is_some_and(|(_, rest)| rest.contains(text))
@@ -353,7 +353,7 @@ impl Running {
     /// # Errors
     /// When it does not end within the limit.
     pub fn wait(mut self) -> Result<String> {
-        self.until(|_, _| false, "the machine's end")
+        self.until(|_| false, "the machine's end")
     }
 
     /// Another limit than [`STALL`].
@@ -393,11 +393,19 @@ impl Running {
         Qmp::connect(&self.control)?.reset()
     }
 
-    /// Waits until it and its console are as they should be, which is `what`; the console.
+    /// Waits until its console is as it should be, which is `what`; the console.
     ///
     /// # Errors
     /// When the machine ends or its time does before that.
-    pub fn until(&mut self, mut found: impl FnMut(&Self, &str) -> bool, what: &str) -> Result<String> {
+    pub fn until(&mut self, mut found: impl FnMut(&str) -> bool, what: &str) -> Result<String> {
+        self.until_both(|_, console| found(console), what)
+    }
+
+    /// Waits until it and its console are as they should be, which is `what`; the console.
+    ///
+    /// # Errors
+    /// As [`Running::until`].
+    pub fn until_both(&mut self, mut found: impl FnMut(&Self, &str) -> bool, what: &str) -> Result<String> {
         let look = |running: &Self, console: &str| -> Result<Look> {
             Ok(Look {
                 at: running.started.elapsed(),

@@ -99,7 +99,7 @@ fn watch(mut running: Running, boots: usize) -> Result<Vec<Booted>> {
         let (mut found, mut asks) = (None, false);
         let (mut length, mut since) = (0, Duration::ZERO);
         let what = format!("boot {} of {boots}", seen.len() + 1);
-        let console = running.until(
+        let console = running.until_both(
             |running, console| {
                 let now = running.processor_time().unwrap_or_default();
                 if console.len() != length {
