@@ -1,7 +1,9 @@
 //! A real GRUB for machines: its packages, a disk that it boots from, and its environment block.
 //!
 //! It is Debian's 2.14, whose module `blsuki` has the `blscfg` command. RHEL's, which is in no registry here, differs: in
-//! 2.14 an id that begins with a digit is read as a number, which is why machine ids of the tests begin with a letter.
+//! 2.14 an id that begins with a digit is read as a number, which is why machine ids of the tests begin with a letter; names of
+//! entries that differ by a number here and a word there stand the other way round in its menu (it compares them as files, RHEL
+//! as packages); and two faults of its own are taken out of it.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,15 @@ const BUILT_IN: [&str; 23] = [
     "regexp",
 ];
 
+/// Two faults of 2.14's blsuki.c that RHEL's blscfg.c does not have: the buffers for the line `linux` (`bls_get_linux`) and for
+/// options with a variable (`blsuki_field_append`) are one byte too short. Where that byte matters, for one line in 16 by its
+/// length, garbage stands between the kernel's line and the initramfs's. This is what the compiler made of the two sums, and
+/// how they are right.
+const MENDED: [(&[u8], &[u8]); 2] = [
+    (b"\x83\xc0\x07\x72\x11\x89\xc7", b"\x83\xc0\x08\x72\x11\x89\xc7"),
+    (b"\x83\xc0\x01\x72\x0b\x85\xf6", b"\x83\xc0\x02\x72\x0b\x85\xf6"),
+];
+
 /// What it does before it looks for grub.cfg: what it says, its prompt included, belongs on the console.
 const FIRST: &str = "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n";
 
@@ -89,27 +100,51 @@ pub fn loader_disk(prefix: &str) -> Result<PathBuf> {
         "loader-{}",
         prefix.replace(|c: char| !c.is_ascii_alphanumeric(), ".")
     );
-    let dir = cache::entry(&name, &[&key, prefix, &built_in, FIRST], &[], |out| {
-        fs::create_dir_all(out)?;
-        let (first, core) = (out.join("first.cfg"), out.join("core.img"));
-        fs::write(&first, FIRST)?;
-        Cmd::new("grub-mkimage")
-            .args(["-O", "i386-pc", "-d"])
-            .arg(&modules)
-            .args(["-p", prefix, "-c"])
-            .arg(&first)
-            .arg("-o")
-            .arg(&core)
-            .args(BUILT_IN)
-            .run()?;
-        let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
-        fs::write(
-            out.join("disk.img"),
-            disk(read(&modules.join("boot.img"))?, read(&core)?)?,
-        )?;
-        Ok(())
-    })?;
+    let dir = cache::entry(
+        &name,
+        &[&key, prefix, &built_in, FIRST, &format!("{MENDED:?}")],
+        &[],
+        |out| {
+            fs::create_dir_all(out)?;
+            let (first, core) = (out.join("first.cfg"), out.join("core.img"));
+            fs::write(&first, FIRST)?;
+            let modules = mended(&modules, out)?;
+            Cmd::new("grub-mkimage")
+                .args(["-O", "i386-pc", "-d"])
+                .arg(&modules)
+                .args(["-p", prefix, "-c"])
+                .arg(&first)
+                .arg("-o")
+                .arg(&core)
+                .args(BUILT_IN)
+                .run()?;
+            let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
+            fs::write(
+                out.join("disk.img"),
+                disk(read(&modules.join("boot.img"))?, read(&core)?)?,
+            )?;
+            Ok(())
+        },
+    )?;
     Ok(dir.join("disk.img"))
+}
+
+/// A copy of the modules with [`MENDED`].
+fn mended(modules: &Path, out: &Path) -> Result<PathBuf> {
+    let copy = out.join("modules");
+    Cmd::new("cp").arg("-r").arg(modules).arg(&copy).run()?;
+    let path = copy.join("blsuki.mod");
+    let mut module = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    for (from, to) in MENDED {
+        let mut places = (0..module.len()).filter(|at| module[*at..].starts_with(from));
+        let (place, other) = (places.next(), places.next());
+        let place = place.filter(|_| other.is_none()).context(
+            "blsuki.mod is another one than 2.14-4's: see whether its buffers for `linux` and for variables are large enough by now",
+        )?;
+        module[place..][..to.len()].copy_from_slice(to);
+    }
+    fs::write(&path, module)?;
+    Ok(copy)
 }
 
 /// What grub-bios-setup would write to a disk.

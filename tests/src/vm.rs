@@ -336,7 +336,15 @@ impl Running {
     /// # Errors
     /// When the machine is gone.
     pub fn type_line(&mut self, text: &str) -> Result<()> {
-        self.stdin.write_all(format!("{text}\r").as_bytes())?;
+        self.type_keys(&format!("{text}\r"))
+    }
+
+    /// Presses keys of the serial console.
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn type_keys(&mut self, keys: &str) -> Result<()> {
+        self.stdin.write_all(keys.as_bytes())?;
         Ok(self.stdin.flush()?)
     }
 
@@ -390,6 +398,14 @@ impl Running {
     /// # Errors
     /// When the machine ends or its time does before that.
     pub fn until(&mut self, mut found: impl FnMut(&str) -> bool, what: &str) -> Result<String> {
+        self.until_both(|_, console| found(console), what)
+    }
+
+    /// Waits until it and its console are as they should be, which is `what`; the console.
+    ///
+    /// # Errors
+    /// As [`Running::until`].
+    pub fn until_both(&mut self, mut found: impl FnMut(&Self, &str) -> bool, what: &str) -> Result<String> {
         let look = |running: &Self, console: &str| -> Result<Look> {
             Ok(Look {
                 at: running.started.elapsed(),
@@ -402,7 +418,7 @@ impl Running {
         loop {
             let ended = self.qemu.try_wait()?.is_some();
             let console = self.console();
-            if found(&console) || (ended && what == "the machine's end") {
+            if found(self, &console) || (ended && what == "the machine's end") {
                 return Ok(console);
             }
             if ended {

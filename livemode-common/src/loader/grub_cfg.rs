@@ -94,6 +94,10 @@ impl GrubCfg {
                 _ => {}
             }
         }
+        if asks_for_next && !cfg.boots_once {
+            cfg.strange
+                .push("set default=\"${next_entry}\", and no save_env next_entry".to_owned());
+        }
         cfg
     }
 
@@ -215,7 +219,8 @@ submenu 'Old ones' {
             with("${saved_entry}", "0").default,
             Some(Default::Fixed("0".into()))
         );
-        assert!(!with("   save_env next_entry\n", "").boots_once);
+        let never_cleared = with("   save_env next_entry\n", "");
+        assert!(!never_cleared.boots_once && never_cleared.strange.len() == 1);
         assert!(!with("   set default=\"${next_entry}\"\n", "").boots_once);
         assert!(!with("\nblscfg\n", "\n").shows_entries);
         assert!(!with("load_env", "true").loads_env);

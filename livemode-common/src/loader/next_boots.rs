@@ -290,7 +290,6 @@ mod tests {
     fn a_configuration_that_deviates_is_followed() {
         let armed = grub(&[("saved_entry", OLD), ("next_entry", OURS)]);
         for (from, to, next, after) in [
-            ("   save_env next_entry\n", "", OLD, OLD),
             ("${saved_entry}", "0", OURS, NEWER),
             ("${saved_entry}", OURS, OURS, OURS),
             ("load_env", "true", NEWER, NEWER),
@@ -359,6 +358,10 @@ mod tests {
             (
                 with_cfg("insmod blscfg", "set default=7"),
                 "a way of its own: set default=7",
+            ),
+            (
+                with_cfg("   save_env next_entry\n", ""),
+                "and no save_env next_entry",
             ),
             (
                 with_options("a&b"),

@@ -37,11 +37,20 @@ fn word(word: &Word) -> Result<String, String> {
 pub fn fault(options: &str) -> Option<String> {
     let mut quote = None;
     let mut escaped = false;
+    let mut before = ' ';
     for c in options.chars() {
+        let begins_a_word = std::mem::replace(&mut before, c).is_whitespace();
         if std::mem::take(&mut escaped) {
+            before = '\\';
             continue;
         }
         match (quote, c) {
+            (None, '#') if begins_a_word => {
+                return Some(
+                    "its options hold a word that begins with #, with which GRUB drops the rest of the line"
+                        .to_owned(),
+                )
+            }
             (Some('\''), '\'') | (Some('"'), '"') => quote = None,
             (Some('\''), _) => {}
             (_, '\\') => escaped = true,
@@ -135,6 +144,8 @@ mod tests {
             ("'a=b&c' d=\"e;f\" g\\&h", false),
             ("a=b&c", true),
             ("a;b", true),
+            ("a #b", true),
+            ("a=b#c '#d' e\\ #", false),
             ("{", true),
             ("a='b", true),
             ("a=\"b", true),

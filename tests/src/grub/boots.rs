@@ -1,13 +1,13 @@
 //! What a real GRUB boots of a directory /boot, boot after boot.
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 
 use super::loader_disk;
-use super::tiny::{self, Tiny};
+use super::tiny;
 use crate::cache;
 use crate::container::Changed;
 use crate::disk::Mounted;
@@ -20,15 +20,18 @@ pub const KERNEL: &str = "/vmlinuz";
 /// See [`KERNEL`].
 pub const INITRAMFS: &str = "/initramfs.img";
 
-/// GRUB that says nothing for so long waits for a key. Its messages of errors, before which it waits too, give up after
-/// 10 seconds.
-const QUIET: Duration = Duration::from_secs(20);
+/// GRUB that says nothing for so long, of its own processor's time, waits for a key: it looks for one all the time.
+const QUIET: Duration = Duration::from_secs(3);
 /// Of these the last that it says then is one: its menu, its prompt (`grub>`) and that without its modules.
 const WAITING: [&str; 3] = [
     "keys to select which entry is highlighted",
     "grub> ",
     "grub rescue> ",
 ];
+/// After a message of an error it waits too, for 10 seconds, and goes on by itself.
+const ANY_KEY: &str = "Press any key to continue";
+/// No key of its menu.
+const IDLE_KEY: &str = "x";
 /// What it says when it boots an entry.
 const BOOTS: &str = "Booting `";
 
@@ -74,11 +77,11 @@ pub fn real_boots(boot_tree: &Path, layout: Layout, boots: usize) -> Result<Vec<
     let dir = tempfile::Builder::new().prefix("livemode-boots-").tempdir()?;
     let tree = dir.path().join("boot");
     Cmd::new("cp").arg("-a").arg(boot_tree).arg(&tree).run()?;
-    let tiny = Tiny::new()?;
-    for (from, to) in [(&tiny.kernel, KERNEL), (&tiny.initramfs, INITRAMFS)] {
-        let to = tree.join(to.trim_start_matches('/'));
-        fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
-    }
+    let kernel = tiny::kernel()?;
+    fs::copy(&kernel, tree.join(KERNEL.trim_start_matches('/')))
+        .with_context(|| format!("copying {}", kernel.display()))?;
+    // The kernel only looks whether it has one.
+    fs::write(tree.join(INITRAMFS.trim_start_matches('/')), "an initramfs")?;
     let disk = dir.path().join("disk.img");
     layout.make(&tree, &disk)?;
     let loader = loader_disk(layout.prefix())?;
@@ -91,21 +94,31 @@ pub fn real_boots(boot_tree: &Path, layout: Layout, boots: usize) -> Result<Vec<
 }
 
 fn watch(mut running: Running, boots: usize) -> Result<Vec<Booted>> {
-    let (mut seen, mut from) = (Vec::new(), 0);
+    let (mut seen, mut from, mut keys) = (Vec::new(), 0, 0);
     while seen.len() < boots {
-        let mut found = None;
-        let (mut length, mut since) = (0, Instant::now());
+        let (mut found, mut asks) = (None, false);
+        let (mut length, mut since) = (0, Duration::ZERO);
         let what = format!("boot {} of {boots}", seen.len() + 1);
-        let console = running.until(
-            |console| {
+        let console = running.until_both(
+            |running, console| {
+                let now = running.processor_time().unwrap_or_default();
                 if console.len() != length {
-                    (length, since) = (console.len(), Instant::now());
+                    (length, since) = (console.len(), now);
                 }
-                found = told(console.get(from..).unwrap_or_default(), since.elapsed() > QUIET);
-                found.is_some()
+                asks = console.matches(ANY_KEY).count() > keys;
+                found = told(
+                    console.get(from..).unwrap_or_default(),
+                    now.saturating_sub(since) > QUIET,
+                );
+                found.is_some() || asks
             },
             &what,
         )?;
+        if found.is_none() {
+            keys += 1;
+            running.type_keys(IDLE_KEY)?;
+            continue;
+        }
         from = console.len();
         if found == Some(Booted::Waits) {
             running.reset()?;

@@ -1,54 +1,48 @@
-//! A kernel with a tiny initramfs, which says its command line and reboots: whichever boot entry has them tells that it has
-//! booted, within seconds.
+//! A kernel of a few bytes, which says its command line and resets the machine: whichever boot entry has it tells that it has
+//! booted, and a boot takes hardly more than GRUB does.
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use livemode_common::cmd::Cmd;
 
-use super::unpacked;
+use crate::binaries::workspace;
 use crate::cache;
-use crate::testbed;
 
-/// What stands before and after the kernel's command line on the console.
+/// What stands before and after the kernel's command line on the console. Without an initramfs, that is said after the line.
 pub const BEGIN: &str = "tiny: begin ";
 pub const END: &str = " tiny: end";
 
-/// The kernel opens the console that the command line names: here it may name none, or be cut off.
-const INIT: &str = r#"#!/busybox sh
-/busybox mkdir /proc /dev
-/busybox mount -t proc proc /proc
-/busybox mount -t devtmpfs dev /dev
-echo "tiny: begin $(/busybox cat /proc/cmdline) tiny: end" >/dev/ttyS0
-/busybox reboot -f
-"#;
-
-/// The two files.
-#[derive(Debug)]
-pub struct Tiny {
-    pub kernel: PathBuf,
-    pub initramfs: PathBuf,
-}
-
-impl Tiny {
-    /// The kernel is the source system's.
-    ///
-    /// # Errors
-    /// When something is absent and cannot be made.
-    pub fn new() -> Result<Self> {
-        let busybox = unpacked("bookworm", "busybox-static")?.join("bin/busybox");
-        let key = busybox.display().to_string();
-        let dir = cache::entry("tiny", &[&key, INIT], &[], |out| {
-            let content = out.join("content");
-            fs::create_dir_all(&content)?;
-            fs::copy(&busybox, content.join("busybox")).context("copying busybox")?;
-            fs::write(content.join("init"), INIT)?;
-            let pack = r#"cd "$0" && chmod 755 init && find . | ./busybox cpio -o -H newc >../initramfs"#;
-            Cmd::new("sh").args(["-c", pack]).arg(&content).run()
-        })?;
-        Ok(Self {
-            kernel: testbed::source_kernel(&testbed::source()?)?,
-            initramfs: dir.join("initramfs"),
-        })
-    }
+/// The kernel's file.
+///
+/// # Errors
+/// When it is absent and cannot be made.
+pub fn kernel() -> Result<PathBuf> {
+    let source = workspace().join("tests/testbed/tiny.S");
+    let dir = cache::entry("tiny", &[], &[&source], |out| {
+        fs::create_dir_all(out)?;
+        let (object, kernel) = (out.join("tiny.o"), out.join("kernel"));
+        Cmd::new("as")
+            .args(["--32", "-o"])
+            .arg(&object)
+            .arg(&source)
+            .run()?;
+        // The file as it lies there, from its first byte.
+        Cmd::new("ld")
+            .args([
+                "-m",
+                "elf_i386",
+                "--oformat",
+                "binary",
+                "-Ttext",
+                "0",
+                "-e",
+                "0",
+                "-o",
+            ])
+            .arg(&kernel)
+            .arg(&object)
+            .run()
+    })?;
+    Ok(dir.join("kernel"))
 }
