@@ -209,6 +209,8 @@ mod tests {
             ("a-5.14.0-1", "a-5.14.0-1+debug"),
             ("a-5.14.0-1", "a-5.14.0-rc"),
             ("a-5.14.0-1.1", "a-5.14.0-1"),
+            ("a-5.14+x-1", "a-5.14-1"),
+            ("a-b-1-1", "a-1-1"),
             ("x", ""),
         ] {
             assert_eq!(compare(newer, older), Ordering::Greater, "{newer} {older}");
