@@ -18,7 +18,7 @@ const SILENT: &str = r#"#!/bin/sh
 echo "guest: begins"
 sleep 16
 echo "guest: has waited"
-n=0; while [ $n -lt 3000000 ]; do n=$((n + 1)); done
+n=0; while [ $n -lt 1000000 ]; do n=$((n + 1)); done
 echo "guest: has worked"
 "#;
 

@@ -165,7 +165,7 @@ printf secret >/run/key
 cryptsetup luksFormat -q --type luks2 --uuid {LUKS_UUID} --pbkdf pbkdf2 --pbkdf-force-iterations 1000 /dev/vdb2 /run/key
 cryptsetup open --key-file /run/key /dev/vdb2 var
 put volume0 /dev/vdb1
-dd if=$by-volume1 of=/dev/mapper/var bs=1M status=none
+put volume1 /dev/mapper/var notrunc # zeros too: what was never written is none there
 finish() {{ cryptsetup close var; }}
 "
     );
