@@ -151,6 +151,11 @@ impl Choice {
                 .any(|volume| volume.has("tpm2-device"));
         let is_by_clevis = has_token("clevis");
         add("crypt", is_encrypted);
+        // Since dracut 102 it has the programs, and is taken along with `crypt` only where every module may come.
+        add(
+            "systemd-cryptsetup",
+            is_encrypted && has_module("systemd-cryptsetup"),
+        );
         // A passphrase beside the token is typed by the keys that the words of the kernel's line name.
         let has_keymaps = ["kbd_mode", "loadkeys", "setfont"]
             .iter()
@@ -175,6 +180,9 @@ impl Choice {
             || storage.image.layers.contains(&Layer::Iscsi)
             || NETWORK_WORDS.iter().any(|word| words.last(word).is_some());
         NETWORK.iter().for_each(|name| add(name, network));
+        // Likewise what `network` brings the network up with. Before dracut 102, which has no net-lib, it chooses by itself.
+        let is_to_name = has_module("net-lib") && has_module("network-manager");
+        add("network-manager", network && is_to_name);
 
         let kernel = userspace.kernel();
         let has_file = |name: &&str| kernel.is_some_and(|kernel| kernel.modules.contains(*name));

@@ -73,7 +73,7 @@ fn the_initramfs_has_what_this_machine_needs_and_nothing_else() {
         set(facts, "source.image_device.source", json!("/dev/mapper/root"));
     };
     let token = |kind: &str| json!({"11111111-0000-4000-8000-000000000001": [kind]});
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         ("a plain disk", &|_| (), &[], vec![]),
         (
             "btrfs",
@@ -104,6 +104,22 @@ fn the_initramfs_has_what_this_machine_needs_and_nothing_else() {
             &luks,
             &["kbd_mode", "loadkeys", "setfont", "tpm2"],
             vec!["crypt", "i18n"],
+        ),
+        (
+            "LUKS and a network with dracut 102 and later",
+            &|facts| {
+                luks(facts);
+                set(facts, "config.dracut_network", json!("ip=dhcp"));
+                let modules = facts["userspace"]["dracut_modules"].as_array_mut().unwrap();
+                modules.extend(["net-lib", "network-manager", "systemd-cryptsetup"].map(|name| json!(name)));
+            },
+            &[],
+            [
+                &["crypt", "systemd-cryptsetup"][..],
+                &NETWORK,
+                &["network-manager"],
+            ]
+            .concat(),
         ),
         (
             "LUKS by a TPM",
