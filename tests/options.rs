@@ -301,7 +301,7 @@ fn vm_an_image_lies_anywhere() {
     let arguments = &subject.arguments;
     assert!(
         arguments.starts_with(&format!(
-            "root=livemode:UUID={UUID} rd.live.dir=\"/@data/of leapp\" rd.live.squashimg=\"live upgrade.img\" "
+            "root=livemode:UUID={UUID} rd.live.dir=/@data/of%20leapp rd.live.squashimg=live%20upgrade.img "
         )),
         "{arguments}"
     );

@@ -257,8 +257,12 @@ fn root_remove_beside_a_build_with_another_image_refuses() {
     let source = SourceDisk::whole().unwrap();
     let before = source.listing().unwrap();
     configure(&source, "livemode: {squashfs_image_path: /srv/images/live.img}\n");
+    // It packs for as long as it takes the others to refuse.
+    let script = "[ -d \"$1\" ] && sleep 600; exec /usr/bin/mksquashfs \"$@\"";
+    let programs = Programs::with("mksquashfs", script).unwrap();
     let mut build = source
         .build(&container())
+        .env("PATH", programs.path())
         .spawn(|command| {
             command.process_group(0);
             command.stdout(Stdio::null()).stderr(Stdio::null());
