@@ -47,6 +47,18 @@ fn next_boots(source: &SourceDisk) -> [String; 2] {
     serde_json::from_value(status["next_boots"].clone()).unwrap()
 }
 
+/// What a command says, and its calls that rename a file or write into the middle of one, in their order.
+fn traced(command: &Cmd) -> (String, Vec<String>) {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let strace = Cmd::new("strace")
+        .args(["-y", "-e", "trace=rename,renameat,renameat2,pwrite64", "-o"])
+        .arg(trace.path())
+        .args(command.words());
+    let text = strace.read().unwrap();
+    let calls = fs::read_to_string(trace.path()).unwrap();
+    (text, calls.lines().map(str::to_owned).collect())
+}
+
 #[test]
 fn root_the_entry_boots_once_and_remove_takes_all_of_it_back() {
     let (source, container) = (SourceDisk::whole().unwrap(), container());
@@ -89,7 +101,10 @@ fn root_the_entry_boots_once_and_remove_takes_all_of_it_back() {
     }
     source.prep().arg("disarm").run().unwrap();
     assert_eq!(next_boots(&source), [&*old, &old]);
-    let text = source.prep().arg("arm").read().unwrap();
+    let (text, calls) = traced(&source.prep().arg("arm"));
+    // A cut in between must not leave an armed entry that the next call would undo.
+    let last = |call: &str| calls.iter().rposition(|line| line.contains(call)).unwrap();
+    assert!(last("transaction.json") < last("grubenv"), "{calls:#?}");
     assert_eq!(
         text,
         format!("next boot  {OURS}, the upgrade\nafter that {old}\n")

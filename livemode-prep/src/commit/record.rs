@@ -139,6 +139,10 @@ impl Record {
     /// Puts everything back as it was, then clears up. What boots is given back first: files and entry must not boot while they
     /// do not fit each other. An entry that was armed is armed again where `rearm` says so: not when this comes much later.
     pub(super) fn undo(&mut self, root: &SysRoot, rearm: bool) -> Result<()> {
+        if self.stage != Stage::Committing {
+            self.stage = Stage::Committing;
+            self.write(root)?;
+        }
         if let Some(entry) = &self.entry {
             disarm(root, entry)?;
         }

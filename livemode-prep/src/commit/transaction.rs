@@ -107,8 +107,8 @@ impl Transaction {
         made.map(|dir| dir.display().to_string()).collect()
     }
 
-    /// Makes all of it count, on the disk. On an error everything is as it was; that error is the one told, whatever
-    /// undoing says.
+    /// Makes all of it count, on the disk; then the entry is armed. An entry never boots while the next call would still undo
+    /// what it boots. On an error everything is as it was; that error is the one told, whatever undoing says.
     ///
     /// # Errors
     /// When something cannot be changed.
@@ -117,6 +117,7 @@ impl Transaction {
         let done = loader
             .before(&self.root)
             .and_then(|()| self.record.apply(&self.root))
+            .and_then(|()| self.record.end_commit(&self.root))
             .and_then(|()| loader.after(&self.root));
         if let Err(error) = done {
             if let Err(second) = self.record.undo(&self.root, true) {
@@ -124,7 +125,6 @@ impl Transaction {
             }
             return Err(error);
         }
-        self.record.end_commit(&self.root)?;
         if let Err(error) = self.record.clear(&self.root) {
             eprintln!("livemode-prep: clearing up: {error:#}; the next build or remove does it");
         }

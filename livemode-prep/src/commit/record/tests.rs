@@ -176,6 +176,46 @@ fn cut_off_once_it_counts_it_is_completed() {
     assert_eq!(source.files(), new());
 }
 
+fn counting(source: &Source) -> Record {
+    let mut record = source.record(Stage::Committing);
+    for change in &record.changes {
+        keep(&source.root, change).unwrap();
+        apply(&source.root, change).unwrap();
+    }
+    record.end_commit(&source.root).unwrap();
+    record
+}
+
+/// Arming comes after that, and may fail.
+#[test]
+fn what_counts_can_be_taken_back_by_the_call_that_made_it_count() {
+    let source = Source::new();
+    counting(&source).undo(&source.root, true).unwrap();
+    assert_eq!(source.files(), old());
+}
+
+#[test]
+fn taking_back_that_is_cut_off_is_gone_on_with() {
+    let source = Source::new();
+    let mut record = counting(&source);
+    // What boots cannot be given back: nothing is put back yet.
+    fs::write(source.at("boot/grubenv"), "torn").unwrap();
+    record.entry = Some(OwnEntry {
+        id: "a-livemode".into(),
+        path: "/boot/loader/entries/a-livemode.conf".into(),
+        kernel: "/boot/kernel".into(),
+        initramfs: "/boot/initramfs".into(),
+        grubenv: "/boot/grubenv".into(),
+        grubenv_on: None,
+        boot: "/".into(),
+        former_default: "a-5".into(),
+    });
+    assert!(record.undo(&source.root, true).is_err());
+    fs::remove_file(source.at("boot/grubenv")).unwrap();
+    settle(&source.root).unwrap();
+    assert_eq!(source.files(), old());
+}
+
 #[test]
 fn a_record_of_another_version_is_not_guessed_at() {
     let source = Source::new();
