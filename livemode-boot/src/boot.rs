@@ -34,15 +34,15 @@ fn steps(plan: &MountPlan) -> Result<()> {
         }
         (Decision::Resume, Some(own)) => loader::tell(loader::set(plan, own, Boots::Upgrade)),
         (Decision::Resume, None) => {}
-        (Decision::Finish(target), Some(own)) => {
-            loader::set(plan, own, Boots::New(&target))?;
-            record(
-                plan,
-                Phase::Succeeded,
-                "leapp has finished; the upgraded system is the default",
-            )?;
-            return wayback::to_new_system(&target);
-        }
+        (Decision::Finish(target), Some(own)) => match loader::set(plan, own, Boots::New(&target)) {
+            Ok(_) => {
+                let message = "leapp has finished; the upgraded system is the default";
+                loader::tell(record(plan, Phase::Succeeded, message));
+                return wayback::to_new_system(&target);
+            }
+            // The live system, which has other means, tries it once more.
+            Err(error) => loader::tell(Err(error)),
+        },
         (Decision::Finish(_), None) => {}
         (Decision::GoBack(why), _) => bail!(why),
     }
@@ -50,11 +50,9 @@ fn steps(plan: &MountPlan) -> Result<()> {
 }
 
 /// Each state before its step: whatever ends this boot, the record says how far it came.
-fn record(plan: &MountPlan, phase: Phase, message: &str) -> Result<()> {
+fn record(plan: &MountPlan, phase: Phase, message: &str) -> Result<bool> {
     let recorded = apply::with_records(plan, |records| {
         records.update(|last| last.map(|last| Change::new(phase, last.attempt, message)))
     });
-    recorded
-        .map(|_| ())
-        .with_context(|| format!("recording: {message}"))
+    recorded.with_context(|| format!("recording: {message}"))
 }

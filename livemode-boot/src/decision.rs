@@ -1,5 +1,5 @@
 //! What early boot does, by the records of the source system and the line it was booted with. Pure.
-use livemode_common::records::{Manifest, Phase, State};
+use livemode_common::records::{Phase, State};
 
 /// What is known before anything is mounted as root.
 #[derive(Debug, Clone, Copy)]
@@ -9,7 +9,7 @@ pub(crate) struct Seen<'a> {
     /// Whether what boots next can be changed from here.
     pub(crate) has_loader: bool,
     /// The build that lies on the disk, where its record can be read.
-    pub(crate) manifest: Option<&'a Manifest>,
+    pub(crate) built: Option<&'a str>,
     /// Where the upgrade stands.
     pub(crate) state: Result<Option<&'a State>, Unreadable>,
 }
@@ -53,7 +53,7 @@ pub(crate) fn decide(seen: Seen) -> Decision {
             Decision::Mount
         };
     }
-    let is_other = seen.manifest.is_some_and(|manifest| manifest.id != build);
+    let is_other = seen.built.is_some_and(|built| built != build);
     match (state.may_have_begun(), is_other) {
         (true, _) => Decision::Resume,
         (false, true) => Decision::GoBack("this boot entry is of another build"),
@@ -62,6 +62,26 @@ pub(crate) fn decide(seen: Seen) -> Decision {
             Decision::Mount
         }
         (false, false) => Decision::Start,
+    }
+}
+
+/// What boots after an image that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WayOut {
+    /// The old system, which is as it was, or the only one left to try.
+    Old,
+    /// The upgrade once more: the old system may no longer be whole, and a device may only have been late.
+    Again,
+    /// The upgraded system, by its entry.
+    New(String),
+}
+
+/// Where a refused image leads, by where the upgrade stands.
+pub(crate) fn way_out(state: Result<Option<&State>, Unreadable>) -> WayOut {
+    match state {
+        Ok(Some(state)) if state.state == Phase::Upgrading => WayOut::Again,
+        Ok(Some(state)) => finished(state).map_or(WayOut::Old, |target| WayOut::New(target.to_owned())),
+        Ok(None) | Err(Unreadable) => WayOut::Old,
     }
 }
 
@@ -74,43 +94,9 @@ fn finished(state: &State) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use livemode_common::config::Config;
-    use livemode_common::contract::SCHEMA;
-    use livemode_common::records::{Artifact, BootEntry, Origin};
-
-    fn manifest(id: &str) -> Manifest {
-        let artifact = || Artifact {
-            origin: Origin::Made,
-            path: "/x".into(),
-            size: 1,
-            sha256: String::new(),
-        };
-        Manifest {
-            schema: SCHEMA,
-            id: id.into(),
-            source: None,
-            image: artifact(),
-            kernel: artifact(),
-            hmac: None,
-            initramfs: artifact(),
-            kernel_version: String::new(),
-            compressor: String::new(),
-            boot: BootEntry {
-                loader: "grub".into(),
-                arguments: String::new(),
-                entry: None,
-            },
-            source_arguments: String::new(),
-            config: Config::default(),
-            versions: std::collections::BTreeMap::new(),
-            made_directories: Vec::new(),
-            created: 0,
-        }
-    }
 
     #[test]
     fn each_state_has_its_decision() {
-        let (same, other) = (manifest("b1"), manifest("b2"));
         let go_back = || Decision::GoBack("this boot entry is of another build");
         let finish = || Decision::Finish("new".into());
         let refusal = "the image was refused in early boot: too short";
@@ -204,15 +190,15 @@ mod tests {
                 target: target.map(str::to_owned),
                 ..State::default()
             };
-            let seen = |manifest, has_loader| Seen {
+            let seen = |built, has_loader| Seen {
                 build: Some("b1"),
                 has_loader,
-                manifest,
+                built,
                 state: Ok(Some(&state)),
             };
-            assert_eq!(decide(seen(Some(&same), true)), with_loader, "{phase} {begun}");
-            assert_eq!(decide(seen(Some(&same), false)), without, "{phase} {begun}");
-            assert_eq!(decide(seen(Some(&other), true)), of_another, "{phase} {begun}");
+            assert_eq!(decide(seen(Some("b1"), true)), with_loader, "{phase} {begun}");
+            assert_eq!(decide(seen(Some("b1"), false)), without, "{phase} {begun}");
+            assert_eq!(decide(seen(Some("b2"), true)), of_another, "{phase} {begun}");
             assert_eq!(decide(seen(None, true)), with_loader, "{phase} {begun}");
         }
     }
@@ -228,10 +214,37 @@ mod tests {
             let seen = Seen {
                 build,
                 has_loader: true,
-                manifest: None,
+                built: None,
                 state,
             };
             assert_eq!(decide(seen), Decision::Mount);
         }
+    }
+
+    #[test]
+    fn a_refused_image_leads_where_a_system_is_whole() {
+        let state = |phase, target: Option<&str>| State {
+            state: phase,
+            target: target.map(str::to_owned),
+            ..State::default()
+        };
+        for (state, way) in [
+            (Some(state(Phase::Prepared, None)), WayOut::Old),
+            (Some(state(Phase::Booted, None)), WayOut::Old),
+            (Some(state(Phase::Upgrading, None)), WayOut::Again),
+            (Some(state(Phase::Failed, None)), WayOut::Old),
+            (
+                Some(state(Phase::Finishing, Some("new"))),
+                WayOut::New("new".into()),
+            ),
+            (
+                Some(state(Phase::Succeeded, Some("new"))),
+                WayOut::New("new".into()),
+            ),
+            (None, WayOut::Old),
+        ] {
+            assert_eq!(way_out(Ok(state.as_ref())), way, "{state:?}");
+        }
+        assert_eq!(way_out(Err(Unreadable)), WayOut::Old);
     }
 }

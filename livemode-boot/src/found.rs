@@ -1,7 +1,7 @@
 //! What the records of the source system say, read once in early boot.
 use anyhow::Result;
 use livemode_common::mount::MountStack;
-use livemode_common::records::{Manifest, OwnEntry, Phase, Records, State};
+use livemode_common::records::{Manifest, OwnEntry, Records, State};
 
 use crate::console::{say, Level};
 use crate::decision::{Seen, Unreadable};
@@ -28,8 +28,8 @@ impl Found {
         Seen {
             build: plan.build.as_deref(),
             has_loader: plan.grubenv.is_some(),
-            manifest: self.manifest.as_ref(),
-            state: self.state.as_ref().map(Option::as_ref).map_err(|error| *error),
+            built: self.manifest.as_ref().map(|manifest| manifest.id.as_str()),
+            state: self.state(),
         }
     }
 
@@ -40,10 +40,9 @@ impl Found {
             .and_then(|manifest| manifest.boot.entry.as_ref())
     }
 
-    /// Whether an upgrade is under way whose image was not refused before.
-    pub(crate) fn has_a_second_chance(&self) -> bool {
-        let state = self.state.as_ref().ok().and_then(Option::as_ref);
-        state.is_some_and(|state| state.state == Phase::Upgrading)
+    /// Where the upgrade stands.
+    pub(crate) fn state(&self) -> Result<Option<&State>, Unreadable> {
+        self.state.as_ref().map(Option::as_ref).map_err(|error| *error)
     }
 }
 

@@ -74,7 +74,7 @@ fn wait(block: &Block) -> Result<()> {
     )
 }
 
-/// What goes wrong here stops nothing: the live system looks again, and the default is as it was.
+/// Says what went wrong, where that stops nothing: the live system looks again.
 pub(crate) fn tell(result: Result<bool>) {
     if let Err(error) = result {
         say(Level::Warning, &format!("{error:#}"));

@@ -10,7 +10,8 @@ use nix::sys::reboot::{reboot, RebootMode};
 
 use crate::apply::record_refusal;
 use crate::console::{say, Level};
-use crate::found;
+use crate::decision::{way_out, WayOut};
+use crate::found::{self, Found};
 use crate::loader;
 use crate::params::countdown_s;
 use crate::plan::MountPlan;
@@ -68,9 +69,8 @@ pub(crate) fn take(error: &anyhow::Error, line: &str, plan: Option<&MountPlan>) 
     let line = Cmdline::parse(line);
     let exit = Exit::asked_for(&line);
     say(Level::Error, &format!("the upgrade image is refused: {fault}"));
-    say(Level::Error, "the system installed on the disks is as it was");
     if let Some(plan) = plan {
-        loader::tell(old_system_next(plan));
+        loader::tell(lead_out(plan));
     }
     match plan.map_or(Ok(false), |plan| record_refusal(plan, &fault)) {
         Ok(true) => say(Level::Error, "livemode-prep status will tell it there"),
@@ -106,17 +106,24 @@ fn leave(exit: Exit) -> Result<()> {
     }
 }
 
-/// The old system boots next. Where the upgrade is under way that system may not be whole: its entry gets a second chance
-/// first, for a device may only have been late.
-fn old_system_next(plan: &MountPlan) -> Result<bool> {
+/// Makes true what boots after this image, and says it.
+fn lead_out(plan: &MountPlan) -> Result<bool> {
     // Where the image's device is missing, so are the records.
-    let Ok(found) = found::look(plan) else {
-        return loader::clear_next(plan);
-    };
-    match found.own() {
-        Some(_) if found.has_a_second_chance() => Ok(false),
-        Some(own) => loader::set(plan, own, Boots::Old(&own.former_default)),
-        None => loader::clear_next(plan),
+    let found = found::look(plan).unwrap_or_else(|_| Found::nothing());
+    let way = way_out(found.state());
+    say(
+        Level::Error,
+        match &way {
+            WayOut::Old => "the system installed on the disks is as it was, as far as early boot knows",
+            WayOut::Again => "an upgrade is under way; it is tried once more",
+            WayOut::New(_) => "the system installed on the disks is upgraded",
+        },
+    );
+    match (way, found.own()) {
+        (WayOut::Old, Some(own)) => loader::set(plan, own, Boots::Old(&own.former_default)),
+        (WayOut::New(target), Some(own)) => loader::set(plan, own, Boots::New(&target)),
+        (WayOut::Again, _) => Ok(false),
+        (_, None) => loader::clear_next(plan),
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn arm(root: &SysRoot, Json { json }: Json, risk: Risk) -> Result<()>
     let (manifest, own) = built(root)?;
     let records = Records::of(root);
     if let Some(state) = records.state()? {
-        if state.state == Phase::Upgrading && !has_begun(root, &state) {
+        if state.state == Phase::Upgrading && !state.has_begun(Fingerprint::of(root).ok().as_ref()) {
             // The power went after the record and before leapp changed anything: this system is as it was.
             let message = format!("attempt {} did not complete: {}", state.attempt, state.message);
             records.record(Change::new(Phase::Failed, state.attempt, message))?;
@@ -46,14 +46,6 @@ pub(crate) fn disarm(root: &SysRoot, Json { json }: Json) -> Result<()> {
     let (_, own) = built(root)?;
     Transaction::begin(root, &[], None, &[])?.commit(&[], LoaderChange::Disarm(&own))?;
     show(root, &own, json)
-}
-
-/// Whether the RPM transaction has begun in the run that this state is of; what cannot be told is taken for it.
-fn has_begun(root: &SysRoot, state: &State) -> bool {
-    match (&state.before, Fingerprint::of(root)) {
-        (Some(before), Ok(now)) => before.has_begun(&now),
-        _ => true,
-    }
 }
 
 fn built(root: &SysRoot) -> Result<(Manifest, OwnEntry)> {

@@ -231,7 +231,7 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
     anyhow!("the upgrade failed: {message}")
 }
 
-/// Whether the RPM transaction has begun since leapp was started first; what cannot be told is taken for it.
+/// Whether the RPM transaction has begun since leapp was started first.
 fn has_begun(attempt: &Attempt, output: &mut Output) -> bool {
     let last = match Records::of(attempt.source).state() {
         Ok(Some(last)) => last,
@@ -239,19 +239,12 @@ fn has_begun(attempt: &Attempt, output: &mut Output) -> bool {
         Ok(None) => return attempt.has_started,
         Err(_) => return true,
     };
-    if !last.may_have_begun() {
-        return false;
-    }
-    match (&last.before, Fingerprint::of(attempt.source)) {
-        (Some(before), Ok(now)) => before.has_begun(&now),
-        (None, _) => true,
-        (_, Err(error)) => {
-            output.line(&format!(
-                "whether the RPM transaction has begun cannot be told: {error:#}"
-            ));
-            true
-        }
-    }
+    let now = Fingerprint::of(attempt.source).map_err(|error| {
+        output.line(&format!(
+            "whether the RPM transaction has begun cannot be told: {error:#}"
+        ));
+    });
+    last.has_begun(now.ok().as_ref())
 }
 
 /// Whether somebody is logged in, on a console or by ssh.

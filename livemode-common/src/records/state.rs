@@ -103,6 +103,15 @@ impl State {
         }
     }
 
+    /// Whether the RPM transaction has begun, by the source system as it is `now`; what cannot be told is taken for it.
+    pub fn has_begun(&self, now: Option<&Fingerprint>) -> bool {
+        self.may_have_begun()
+            && match (&self.before, now) {
+                (Some(before), Some(now)) => before.has_begun(now),
+                _ => true,
+            }
+    }
+
     /// What becomes of this state when early boot refuses the image because of `fault`; `None` where it must stay as it
     /// is. An upgrade that has succeeded stays so, and one that has failed stays a failure of that attempt.
     pub fn refused(&self, fault: &str) -> Option<Change> {
@@ -288,6 +297,30 @@ mod tests {
         )
         .unwrap();
         assert!(old.is_whole());
+    }
+
+    #[test]
+    fn a_transaction_has_begun_unless_the_system_shows_that_it_has_not() {
+        let same = Fingerprint::default();
+        let other = Fingerprint {
+            packages: "other".into(),
+            ..Fingerprint::default()
+        };
+        for (phase, before, now, begun) in [
+            (Phase::Booted, None, None, false),
+            (Phase::Booted, Some(&same), Some(&other), false),
+            (Phase::Upgrading, Some(&same), Some(&same), false),
+            (Phase::Upgrading, Some(&same), Some(&other), true),
+            (Phase::Upgrading, None, Some(&same), true),
+            (Phase::Upgrading, Some(&same), None, true),
+        ] {
+            let state = State {
+                state: phase,
+                before: before.cloned(),
+                ..State::default()
+            };
+            assert_eq!(state.has_begun(now), begun, "{phase} {before:?} {now:?}");
+        }
     }
 
     #[test]
