@@ -150,6 +150,7 @@ fn from_device(device: &Path, disk: &Disk, plan: &MountPlan, clock: &mut Clock) 
     let mut mounts = MountStack::default();
     device::mount(device, &disk.mount, &mut mounts)?;
     clock.done("mount the device");
+    device::keep_known(device);
 
     let (file, size) = device::open_image(disk, plan.size_bytes)?;
     let sha256 = match &plan.check {

@@ -1,11 +1,12 @@
 //! The image on a file system: wait for its device, mount that, open the image.
 use std::fs::{self, File};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use livemode_common::mount::{MountSpec, MountStack};
+use nix::sys::stat::{major, minor};
 
 use crate::console::{say, Level};
 use crate::plan::Disk;
@@ -16,6 +17,8 @@ const BLOCK_DEVICES: &str = "/sys/class/block";
 /// udev's records: a file for each device, named by its type and numbers (`b254:1`). Not documented, and the same since
 /// systemd 205.
 const UDEV_DATABASE: &str = "/run/udev/data";
+/// What keeps a record when `udevadm info --cleanup-db` removes all others.
+const STICKY: u32 = 0o1000;
 /// Time for the block layer to show a device whose link udev has just made, and for the other devices of a btrfs to be
 /// seen: 2 s.
 const MOUNT_TRIES: u32 = 20;
@@ -67,6 +70,31 @@ fn with_uuid(uuid: &str, sys: &Path, udev: &Path) -> Vec<PathBuf> {
         .filter(holds_it)
         .map(|entry| Path::new("/dev").join(entry.file_name()))
         .collect()
+}
+
+/// Lets udev's record of the device outlive the switch to the live system, as the option `db_persist` of a udev rule does:
+/// what is mounted from it there is mounted at once, and not when all devices have been looked at once more. The layers below
+/// it, if any, are known already, and udev looks at it again all the same.
+pub(crate) fn keep_known(device: &Path) {
+    if let Err(error) = keep_record(device, Path::new(UDEV_DATABASE)) {
+        say(
+            Level::Info,
+            &format!("the live system will wait for udev: {error:#}"),
+        );
+    }
+}
+
+fn keep_record(device: &Path, udev: &Path) -> Result<()> {
+    let number = fs::metadata(device)
+        .with_context(|| format!("asking for {}", device.display()))?
+        .rdev();
+    let record = udev.join(format!("b{}:{}", major(number), minor(number)));
+    let change = || -> std::io::Result<()> {
+        let mut mode = fs::metadata(&record)?.permissions();
+        mode.set_mode(mode.mode() | STICKY);
+        fs::set_permissions(&record, mode)
+    };
+    change().with_context(|| format!("keeping {}", record.display()))
 }
 
 /// Whether udev's record of a device (udev(7), `E:KEY=VALUE`) says that it holds the file system with this UUID.
@@ -223,6 +251,22 @@ mod tests {
         assert!(is_below_another(Path::new("/dev/vda1"), &sys));
         assert!(!is_below_another(Path::new("/dev/dm-0"), &sys));
         assert!(!is_below_another(Path::new("/dev/gone"), &sys));
+    }
+
+    #[test]
+    fn udevs_record_of_the_device_is_kept_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = Path::new("/dev/null");
+        let fault = keep_record(device, dir.path()).unwrap_err();
+        assert!(fault.to_string().starts_with("keeping "), "{fault:#}");
+        let [its, other] = ["b1:3", "b1:5"].map(|name| dir.path().join(name));
+        for record in [&its, &other] {
+            fs::write(record, "").unwrap();
+            fs::set_permissions(record, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        keep_record(device, dir.path()).unwrap();
+        let mode = |record: &Path| fs::metadata(record).unwrap().mode() & 0o7777;
+        assert_eq!((mode(&its), mode(&other)), (0o1644, 0o644));
     }
 
     fn disk(reference: &str, device: &str, mount: &Path) -> Disk {

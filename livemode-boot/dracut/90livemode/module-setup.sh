@@ -25,5 +25,14 @@ install() {
     # It would start multipathd again while root is switched; multipathd conflicts with initrd-cleanup.service, whose job
     # is then cancelled, and nothing goes on (multipath-tools 0.9.4).
     # shellcheck disable=SC2154 # set by dracut
-    mkdir -p "$initdir/etc/systemd/system" && ln -sfn /dev/null "$initdir/etc/systemd/system/multipathd.socket"
+    livemode_off "$initdir/etc/systemd/system/multipathd.socket"
+    # The live system sets the kernel's values, and nothing of ours mounts partitions by their types.
+    livemode_off "$initdir/etc/systemd/system/systemd-sysctl.service"
+    livemode_off "$initdir/etc/systemd/system-generators/systemd-gpt-auto-generator"
+    # The package of multipath-tools would have its driver loaded on every machine.
+    dracut_module_included multipath || rm -f "$initdir/usr/lib/modules-load.d/multipath.conf"
+}
+
+livemode_off() {
+    mkdir -p "${1%/*}" && ln -sfn /dev/null "$1"
 }

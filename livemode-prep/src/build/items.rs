@@ -7,7 +7,9 @@ use livemode_common::container::ContainerDir;
 use livemode_common::sysroot::SysRoot;
 
 use crate::facts::program;
-use crate::plan::items::{is_allowed, wanted_by, Content, Item, PACKAGE_UNIT_DIR, UNIT_DIR};
+use crate::plan::items::{
+    is_allowed, wanted_by, Content, Item, GENERATOR_DIR, PACKAGE_GENERATOR_DIR, PACKAGE_UNIT_DIR, UNIT_DIR,
+};
 
 /// Writes them in their order. `source` is where files of the source system come from.
 ///
@@ -38,7 +40,11 @@ fn write_one(item: &Item, source: &ContainerDir, tree: &ContainerDir) -> Result<
             false => Ok(()),
         },
         Item::Cleared => clear(tree),
-        Item::Only { targets, allowed } => mask_all_but(tree, targets, allowed),
+        Item::Only { targets, allowed } => targets.iter().try_for_each(|target| {
+            let wanted = format!("{PACKAGE_UNIT_DIR}/{target}.wants");
+            mask_all_but(tree, &wanted, allowed, UNIT_DIR)
+        }),
+        Item::Generators { allowed } => mask_all_but(tree, PACKAGE_GENERATOR_DIR, allowed, GENERATOR_DIR),
         Item::Stopped { unit } => stop(tree, unit),
         Item::Masked { unit } => tree.symlink("/dev/null", format!("{UNIT_DIR}/{unit}")),
         Item::Alias { unit, of } => alias(tree, unit, of),
@@ -88,13 +94,11 @@ fn clear(tree: &ContainerDir) -> Result<()> {
     Ok(())
 }
 
-/// Masks what packages have started by these targets with links of their own.
-fn mask_all_but(tree: &ContainerDir, targets: &[&str], allowed: &[&str]) -> Result<()> {
-    for target in targets {
-        for unit in tree.dir_names(format!("{PACKAGE_UNIT_DIR}/{target}.wants"))? {
-            if !is_allowed(allowed, &unit) {
-                tree.symlink("/dev/null", format!("{UNIT_DIR}/{unit}"))?;
-            }
+/// Masks in the directory `by` what packages have in the directory `of`.
+fn mask_all_but(tree: &ContainerDir, of: &str, allowed: &[&str], by: &str) -> Result<()> {
+    for name in tree.dir_names(of)? {
+        if !is_allowed(allowed, &name) {
+            tree.symlink("/dev/null", format!("{by}/{name}"))?;
         }
     }
     Ok(())
@@ -147,8 +151,15 @@ mod tests {
             )
             .unwrap();
         }
+        for name in ["fstab-generator", "autorelabel-generator.sh"] {
+            tree.write(format!("{PACKAGE_GENERATOR_DIR}/{name}"), "", 0o755)
+                .unwrap();
+        }
         let items = [
             Item::Cleared,
+            Item::Generators {
+                allowed: vec!["fstab-generator"],
+            },
             Item::Only {
                 targets: &["timers.target", "sockets.target"],
                 allowed: &["dbus.socket"],
@@ -181,5 +192,9 @@ mod tests {
         };
         assert_eq!(fs::read_link(at("clean.timer")).unwrap(), Path::new("/dev/null"));
         assert!(fs::symlink_metadata(at("dbus.socket")).is_err());
+        assert_eq!(
+            tree.dir_names(GENERATOR_DIR).unwrap(),
+            ["autorelabel-generator.sh"]
+        );
     }
 }

@@ -275,6 +275,7 @@ fn is_of(item: &Item, what: &str) -> bool {
         | Item::Offered { unit, .. } => *unit == what,
         Item::Link { path, .. } => path.contains(".wants/") && path.rsplit('/').next() == Some(what),
         Item::Only { allowed, .. } => is_allowed(allowed, what),
+        Item::Generators { allowed } => is_allowed(allowed, what),
         Item::File {
             content: Content::OfSource(path),
             ..

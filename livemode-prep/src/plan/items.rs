@@ -10,6 +10,10 @@ use super::edits::Edit;
 pub(crate) const UNIT_DIR: &str = "/etc/systemd/system";
 /// Where units of packages lie.
 pub(crate) const PACKAGE_UNIT_DIR: &str = "/usr/lib/systemd/system";
+/// Where an admin's programs that make units at boot lie, and links that turn off those of packages.
+pub(crate) const GENERATOR_DIR: &str = "/etc/systemd/system-generators";
+/// Where those of packages lie.
+pub(crate) const PACKAGE_GENERATOR_DIR: &str = "/usr/lib/systemd/system-generators";
 /// Of files that only root may read.
 pub(crate) const SECRET: u32 = 0o600;
 
@@ -63,6 +67,10 @@ pub(crate) enum Item {
         targets: &'static [&'static str],
         allowed: &'static [&'static str],
     },
+    /// Of the programs of packages that make units at boot (systemd.generator(7)), the others do not run.
+    Generators {
+        allowed: Vec<&'static str>,
+    },
     /// No target starts the unit.
     Stopped {
         unit: &'static str,
@@ -105,6 +113,7 @@ impl Item {
             Self::Offered { unit, by } => wanted_by(by, unit),
             Self::Cleared => format!("{UNIT_DIR}/*.wants/*"),
             Self::Only { .. } => format!("{UNIT_DIR}/*"),
+            Self::Generators { .. } => format!("{GENERATOR_DIR}/*"),
             Self::Stopped { unit } => format!("{UNIT_DIR}/*.wants/{unit}"),
             Self::Masked { unit } | Self::Alias { unit, .. } => format!("{UNIT_DIR}/{unit}"),
         }
@@ -130,6 +139,7 @@ impl Item {
             Self::Only { targets, allowed } => {
                 json!({"kind": "only", "targets": targets, "allowed": allowed})
             }
+            Self::Generators { allowed } => json!({"kind": "generators", "allowed": allowed}),
             Self::Stopped { unit } => json!({"kind": "stopped", "unit": unit}),
             Self::Masked { unit } => json!({"kind": "masked", "unit": unit}),
             Self::Alias { unit, of } => json!({"kind": "alias", "unit": unit, "of": of}),
@@ -200,6 +210,13 @@ impl fmt::Display for Item {
                 targets.join(", "),
                 allowed.join(", ")
             ),
+            Self::Generators { allowed } => {
+                write!(
+                    f,
+                    "masked     all generators of units, but {}",
+                    allowed.join(", ")
+                )
+            }
             Self::Stopped { unit } => write!(f, "stopped    {unit}"),
             Self::Masked { unit } => write!(f, "masked     {unit}"),
             Self::Alias { unit, of } => write!(f, "alias      {unit} for {}", of.join(" or ")),
@@ -293,6 +310,12 @@ mod tests {
                     allowed: &["c.service", "d.socket"],
                 },
                 "masked     all that packages have started by a.target, b.target, but c.service, d.socket",
+            ),
+            (
+                Item::Generators {
+                    allowed: vec!["a-generator", "b-generator"],
+                },
+                "masked     all generators of units, but a-generator, b-generator",
             ),
             (
                 Item::Alias {

@@ -105,12 +105,17 @@ pub(crate) fn items(
     items.add(
         EVERY,
         "the live system runs only what this plan starts",
-        live_units::nothing_of_packages(),
+        live_units::nothing_of_packages(storage),
     );
     items.add(
         EVERY,
         "it would ask at the first boot, take the log's console, reboot at three keys, or work on disks at shutdown",
         MASKED.map(|unit| Item::Masked { unit }),
+    );
+    items.add(
+        EVERY,
+        "a system in RAM, for one upgrade, has no use for it, and starts sooner without",
+        live_units::not_needed(),
     );
     items.add(
         EVERY,

@@ -4,12 +4,11 @@ use super::storage::{Layer, Storage};
 
 /// A preset goes before all others by its name (systemd.preset(5)).
 const PRESET: &str = "/etc/systemd/system-preset/00-livemode.preset";
-const GENERATORS: &str = "/etc/systemd/system-generators";
 /// The targets that start services, listeners and timers; what the others want is systemd's own early work.
 const TARGETS: [&str; 3] = ["multi-user.target", "sockets.target", "timers.target"];
 /// What packages have wanted by those targets, and the live system needs: log-ins, the bus, the journal, udev. One that ends
 /// in `*` stands for all that begin so: newer versions of systemd split such sockets.
-const ALLOWED: [&str; 11] = [
+const ALLOWED: [&str; 10] = [
     "dbus.service",
     "dbus.socket",
     "dbus-broker.service",
@@ -19,32 +18,74 @@ const ALLOWED: [&str; 11] = [
     "systemd-journald*",
     "systemd-logind*",
     "systemd-udevd*",
-    "systemd-update-utmp-runlevel.service",
     "systemd-user-sessions.service",
 ];
-/// Generators that would start what is not ours: init scripts and rc.local of packages, sshd on a virtual machine's socket
-/// (systemd 256), partitions by their types, which the fstab has anyway.
-const GENERATORS_OFF: [&str; 4] = [
-    "systemd-gpt-auto-generator",
-    "systemd-rc-local-generator",
-    "systemd-ssh-generator",
-    "systemd-sysv-generator",
+/// Programs of packages that make units at boot, which the live system needs: those of its fstab, its log-ins, and the words
+/// on its kernel's line that an admin may add. Others would start what is not ours: init scripts and rc.local of packages,
+/// sshd on a virtual machine's socket, partitions by their types, a relabelling of SELinux's.
+const GENERATORS: [&str; 3] = [
+    "systemd-debug-generator",
+    "systemd-fstab-generator",
+    "systemd-getty-generator",
+];
+/// systemd's own early work that a system in RAM has no use for, which runs for one upgrade. What it would do is done at the
+/// build, by the packages' own scripts (the caches of ld.so, hwdb and the journal's messages), or kept nowhere (the random
+/// seed, wtmp), or serves programs that do not run here (foreign binaries, FUSE, tracing, huge pages). Each is a process or
+/// two before the upgrade may start.
+const NOT_NEEDED: [&str; 21] = [
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "ldconfig.service",
+    "modprobe@configfs.service",
+    "modprobe@drm.service",
+    "modprobe@fuse.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-journal-flush.service",
+    "systemd-random-seed.service",
+    "systemd-remount-fs.service",
+    "systemd-repart.service",
+    "systemd-update-done.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-update-utmp.service",
 ];
 
 /// What takes away all that packages have enabled. Stands before everything that starts a unit.
-pub(crate) fn nothing_of_packages() -> Vec<Item> {
-    let mut items = vec![
+pub(crate) fn nothing_of_packages(storage: &Storage) -> [Item; 3] {
+    [
         Item::Cleared,
         Item::Only {
             targets: &TARGETS,
             allowed: &ALLOWED,
         },
+        Item::Generators {
+            allowed: generators(storage),
+        },
+    ]
+}
+
+fn generators(storage: &Storage) -> Vec<&'static str> {
+    let has = |layer: Layer| storage.layers().any(|of_storage| of_storage == layer);
+    let opens_volumes = has(Layer::Luks) || !storage.live_volumes.is_empty();
+    let of_storage = [
+        opens_volumes.then_some("systemd-cryptsetup-generator"),
+        has(Layer::Nfs).then_some("rpc-pipefs-generator"),
     ];
-    items.extend(GENERATORS_OFF.map(|name| Item::Link {
-        path: format!("{GENERATORS}/{name}"),
-        to: "/dev/null".into(),
-    }));
-    items
+    GENERATORS
+        .into_iter()
+        .chain(of_storage.into_iter().flatten())
+        .collect()
+}
+
+/// What of systemd's own cannot be started.
+pub(crate) fn not_needed() -> [Item; 21] {
+    NOT_NEEDED.map(|unit| Item::Masked { unit })
 }
 
 /// What a layer of the source's storage needs beside its service, where the container has it: LVM's monitoring, and what
@@ -139,6 +180,25 @@ mod tests {
             String::from_utf8(text).unwrap(),
             "# What the live system starts, and nothing else.\nenable a.service\nenable sshd.service\nenable ssh.service\n\
              enable c.socket\nenable getty@.service tty2\ndisable *\n"
+        );
+    }
+
+    #[test]
+    fn only_generators_that_the_storage_needs_run() {
+        let line = |layers: &[Layer]| {
+            let mut storage = Storage::default();
+            storage.source.layers.extend(layers);
+            let [_, _, generators] = nothing_of_packages(&storage);
+            generators.to_string()
+        };
+        let plain =
+            "masked     all generators of units, but systemd-debug-generator, systemd-fstab-generator, \
+                     systemd-getty-generator";
+        assert_eq!(line(&[Layer::Lvm]), plain);
+        assert_eq!(line(&[Layer::Nfs]), format!("{plain}, rpc-pipefs-generator"));
+        assert_eq!(
+            line(&[Layer::Luks]),
+            format!("{plain}, systemd-cryptsetup-generator")
         );
     }
 
