@@ -88,6 +88,7 @@ pub fn real_boots(boot_tree: &Path, layout: Layout, boots: usize) -> Result<Vec<
     let disks = [Drive::new(&disk)];
     let machine = Machine {
         reboots: true,
+        resets_in_place: true,
         ..Machine::new(&disks, Boot::Grub(&loader))
     };
     machine.with(|running| watch(running, boots))
