@@ -56,9 +56,11 @@ SEED = 1
 faults: build
 	$(CARGO) run --release -p livemode-tests --bin faults -- $(N) $(SEED)
 
-# Side by side with what users would use instead; writes target/bench.json.
+# Side by side with what users would use instead: all, or these PARTS of it (sizes image initramfs start). Writes
+# target/bench.json, where the rows of other parts stay.
+PARTS =
 bench: build
-	$(CARGO) run --release -p livemode-tests --bin bench
+	$(CARGO) run --release -p livemode-tests --bin bench -- $(PARTS)
 
 # The parsers against any text, a minute each; what is found becomes a unit test. Stable Rust needs leave for
 # libFuzzer's instrumentation.

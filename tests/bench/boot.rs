@@ -2,22 +2,24 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use livemode_tests::disk;
 use livemode_tests::testbed::{self, Prepared, Suite};
 use livemode_tests::vm::{Boot, Drive, Machine};
+use livemode_tests::{baseline, disk};
 
 use crate::initramfs::Both;
 use crate::row::{median, Row};
 
 const BOOTS: usize = 3;
+/// The word that sets the watcher in the initramfs to work.
+const WATCHED: &str = "bench.watch";
 
 pub(crate) fn rows(initramfs: &Both) -> Result<Vec<Row>> {
     let prepared = testbed::prepared(Suite::Bookworm, "default", "livemode:\n")?;
     let manifest = &prepared.manifest;
-    let checked = manifest.boot.arguments.clone();
+    let checked = format!("{} {WATCHED}", manifest.boot.arguments);
     let digest = format!("sha256:{}", manifest.image.sha256);
     let unchecked = checked.replace(&digest, "none");
-    let stock = checked.replacen("root=livemode:", "rd.live.image root=live:", 1);
+    let stock = baseline::arguments(&checked);
 
     let (mut ours, mut with_check, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for number in 1..=BOOTS {

@@ -5,8 +5,10 @@ use anyhow::Result;
 use livemode_common::cmd::Cmd;
 use nix::sys::resource::{getrusage, UsageWho};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde_json::Value;
 
 /// Ours beside theirs.
+#[derive(Clone)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) ours: f64,
@@ -64,6 +66,15 @@ impl Serialize for Row {
         row.serialize_field("ratio", &self.ratio())?;
         row.end()
     }
+}
+
+/// The rows of earlier runs, as JSON, with these in the place of those of the same name.
+pub(crate) fn merged(mut all: Vec<Value>, rows: &[Row]) -> Result<Vec<Value>> {
+    for row in rows {
+        all.retain(|known| known["name"] != row.name.as_str());
+        all.push(serde_json::to_value(row)?);
+    }
+    Ok(all)
 }
 
 /// Runs it and gives the processor time of it and all it started, in seconds (getrusage(2), RUSAGE_CHILDREN).

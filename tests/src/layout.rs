@@ -370,7 +370,7 @@ impl Assembled {
         let kept: Vec<String> = kept.chain(arrays).map(ToString::to_string).collect();
         let line = format!(
             "rd.live.image root=live:UUID={} rd.live.dir={} rd.live.squashimg={} rw enforcing=0 rd.shell=0 \
-             rd.emergency=poweroff rd.retry=60 {}",
+             rd.emergency=poweroff rd.retry=60 bench.watch {}",
             self.image_uuid,
             image.parent().unwrap_or(Path::new("/")).display(),
             image.file_name().unwrap_or_default().to_string_lossy(),
