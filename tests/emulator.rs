@@ -16,9 +16,9 @@ const LIMIT: Duration = Duration::from_secs(7);
 /// Longer than [`LIMIT`] it waits, and longer than that it works, without a word.
 const SILENT: &str = r#"#!/bin/sh
 echo "guest: begins"
-sleep 16
+sleep 10
 echo "guest: has waited"
-n=0; while [ $n -lt 1000000 ]; do n=$((n + 1)); done
+n=0; while [ $n -lt 500000 ]; do n=$((n + 1)); done
 echo "guest: has worked"
 "#;
 

@@ -119,10 +119,10 @@ fn vm_a_missing_device_is_refused_at_its_deadline() {
     subject.arguments = subject
         .arguments
         .replacen("6c697665-6d6f-4d6f-8d6f-64656d6f3031", uuid, 1)
-        + " livemode.timeout=30";
+        + " livemode.timeout=15";
     assert_refused(
         &subject,
-        &format!("the device UUID={uuid} did not appear within 30 s of boot"),
+        &format!("the device UUID={uuid} did not appear within 15 s of boot"),
     );
 }
 
