@@ -129,14 +129,18 @@ fn root_the_image_is_the_container_with_what_the_plan_lists_and_nothing_else() {
         .map(|(path, _)| path.display().to_string())
         .collect();
 
-    let items = [&plan["live_items"], &plan["initramfs_items"]];
-    let items: Vec<&Value> = items.iter().flat_map(|list| list.as_array().unwrap()).collect();
+    // What early boot has is not in it.
+    let items: Vec<&Value> = plan["live_items"].as_array().unwrap().iter().collect();
     let listed: BTreeSet<&str> = items.iter().map(|item| item["path"].as_str().unwrap()).collect();
     // A directory on the way to an item, the second name of a unit, the links that a stopped unit had, and files of the
     // packages that dnf brought.
     let brought = |path: &str| {
         let query = Cmd::new("chroot").arg(unpacked.path()).args(["rpm", "-qf", path]);
         query.output().unwrap().0.success()
+    };
+    let is_masked = |path: &str| {
+        let link = fs::read_link(unpacked.path().join(&path[1..]));
+        link.is_ok_and(|to| to == Path::new("/dev/null"))
     };
     let has_kind = |kind: &str| items.iter().any(|item| item["kind"] == kind);
     let is_listed = |path: &str| {
@@ -161,10 +165,10 @@ fn root_the_image_is_the_container_with_what_the_plan_lists_and_nothing_else() {
             || (has_kind("cleared")
                 && path.starts_with("/etc/systemd/system/")
                 && [".wants/", ".requires/"].iter().any(|dir| path.contains(dir)))
-            || (has_kind("only")
-                && path == format!("/etc/systemd/system/{name}")
-                && fs::read_link(unpacked.path().join(&path[1..]))
-                    .is_ok_and(|to| to == Path::new("/dev/null")))
+            || (has_kind("only") && path == format!("/etc/systemd/system/{name}") && is_masked(path))
+            || (has_kind("generators")
+                && path == format!("/etc/systemd/system-generators/{name}")
+                && is_masked(path))
     };
     let strange: Vec<&String> = changed
         .iter()

@@ -1,6 +1,7 @@
 //! Carries a plan out: the plan's lists and nothing else. Everything is made under names that do not count, then committed.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::num::NonZero;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,17 +18,20 @@ mod items;
 mod packages;
 mod progress;
 mod squashfs;
+mod together;
 
 use progress::Progress;
+use together::Together;
 
 use crate::args::EntryKeeper;
 use crate::arming;
 use crate::chroot::Chroot;
 use crate::commit::record::Change;
 use crate::commit::transaction::{LoaderChange, Transaction};
-use crate::plan::build_plan::{build_id, BuildPlan, Target};
+use crate::plan::build_plan::{build_id, BuildPlan};
+use crate::plan::paths::Overlay;
 
-const STEPS: u32 = 5;
+const STEPS: u32 = 4;
 
 /// An error unless the admin has opted in, as leapp asks for everything unsupported.
 pub(crate) fn opted_in() -> Result<()> {
@@ -99,20 +103,33 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         Some(&paths.work),
         &targets,
     )?;
-    let mut chroot = Chroot::on_disk(&target.dir, &paths.work)?;
-
     progress.step("packages", None);
-    packages::install(&chroot, &plan.missing_packages)?;
+    let layers = packages::layers(plan, target)?;
 
-    progress.step("initramfs", None);
-    let boot = boot_files::make(plan, target, &mut chroot)?;
-
+    // What dracut reads is the container's own: the live system's files are in another tree.
     progress.step("live system", None);
-    chroot.close_resolver()?;
-    items::write(&plan.live_items, &plan.root, &chroot.tree())?;
+    let mut live = Chroot::on_disk(&layers, &paths.overlay(Overlay::Live))?;
+    live.close_resolver()?;
+    items::write(&plan.live_items, &plan.root, &live.tree())?;
+    let mut early = Chroot::on_disk(&layers, &paths.overlay(Overlay::Early))?;
 
-    progress.step("image", Some(target.image_bytes));
-    let image = pack(plan, target, chroot, progress)?;
+    progress.step("initramfs and image", Some(target.image_bytes));
+    let (together, shown) = (Together::default(), &*progress);
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let staged = paths.staged(&paths.image);
+    let make_boot = || {
+        let boot = boot_files::make(plan, target, &mut early, &together)?;
+        shown.part_is_done("initramfs");
+        Ok(boot)
+    };
+    let pack = || {
+        squashfs::pack(&mut live, &target.packing, &staged, &together, shown)?;
+        shown.part_is_done("image");
+        Ok(())
+    };
+    let (boot, ()) = together.both(processors, make_boot, pack)?;
+    drop((early, live));
+    let image = settle(plan, &staged, progress)?;
 
     let arguments = plan.arguments(&image.sha256, image.size);
     let manifest = Manifest {
@@ -140,22 +157,19 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Packs the image and gives its size and digest; it is on the disk then.
-fn pack(plan: &BuildPlan, target: &Target, mut chroot: Chroot, progress: &mut Progress) -> Result<Artifact> {
-    let image = plan.paths.staged(&plan.paths.image);
-    squashfs::pack(&mut chroot, &target.packing, &image, progress)?;
-    drop(chroot);
-    File::open(&image)
+/// Puts the image onto the disk and gives its size and digest.
+fn settle(plan: &BuildPlan, image: &Path, progress: &mut Progress) -> Result<Artifact> {
+    File::open(image)
         .and_then(|file| {
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
             file.sync_all()
         })
         .with_context(|| format!("syncing {}", image.display()))?;
-    let size = fs::metadata(&image)
+    let size = fs::metadata(image)
         .with_context(|| format!("looking at {}", image.display()))?
         .len();
     progress.step("digest", Some(size));
-    boot_files::artifact(plan, Origin::Made, &image, &plan.paths.image, |bytes| {
+    boot_files::artifact(plan, Origin::Made, image, &plan.paths.image, |bytes| {
         progress.at(bytes)
     })
 }

@@ -20,6 +20,14 @@ pub(crate) struct Chroot {
     _ram: Option<RamDir>,
 }
 
+/// Where the changes go, below an overlay's work directory.
+const UPPER: &str = "upper";
+
+/// The changes of an overlay that is no longer mounted: a layer for others.
+pub(crate) fn changes(work: &Path) -> PathBuf {
+    work.join(UPPER)
+}
+
 /// A directory with a tmpfs of this namespace on it.
 struct RamDir(PathBuf);
 
@@ -32,10 +40,11 @@ impl Drop for RamDir {
 }
 
 impl Chroot {
-    /// An overlay of `container` whose changes go below `work`, which must be empty.
-    pub(crate) fn on_disk(container: &Path, work: &Path) -> Result<Self> {
+    /// An overlay of the directories `layers`, the uppermost first, whose changes go below `work`, which it makes.
+    pub(crate) fn on_disk(layers: &[PathBuf], work: &Path) -> Result<Self> {
         private_namespace()?;
-        Self::overlay(container, work, MountStack::default(), None)
+        fs::create_dir(work).with_context(|| format!("creating {}", work.display()))?;
+        Self::overlay(layers, work, MountStack::default(), None)
     }
 
     /// An overlay of `container` whose changes go to RAM.
@@ -46,15 +55,22 @@ impl Chroot {
         let ram = RamDir(dir.clone());
         let mut mounts = MountStack::default();
         mounts.mount(&MountSpec::new("livemode", &dir, "tmpfs", "mode=0700"))?;
-        Self::overlay(container, &dir, mounts, Some(ram))
+        Self::overlay(&[container.to_owned()], &dir, mounts, Some(ram))
     }
 
-    fn overlay(container: &Path, work: &Path, mut overlay: MountStack, ram: Option<RamDir>) -> Result<Self> {
-        let [root, upper, overlay_work] = ["root", "upper", "work"].map(|name| work.join(name));
+    fn overlay(
+        layers: &[PathBuf],
+        work: &Path,
+        mut overlay: MountStack,
+        ram: Option<RamDir>,
+    ) -> Result<Self> {
+        let [root, upper, overlay_work] = ["root", UPPER, "work"].map(|name| work.join(name));
         for dir in [&root, &upper, &overlay_work] {
             fs::create_dir(dir).with_context(|| format!("creating {}", dir.display()))?;
         }
-        let [lower, upper, overlay_work] = [container, &upper, &overlay_work].map(escape);
+        let lower: Vec<String> = layers.iter().map(|layer| escape(layer)).collect();
+        let lower = lower.join(":");
+        let [upper, overlay_work] = [upper, overlay_work].map(|dir| escape(&dir));
         let options = format!("lowerdir={lower},upperdir={upper},workdir={overlay_work}");
         overlay.mount(&MountSpec::new("livemode", &root, "overlay", &options))?;
 

@@ -11,6 +11,7 @@ use livemode_common::fsio;
 use livemode_common::records::{Artifact, Origin};
 
 use super::initramfs;
+use super::together::Together;
 use crate::chroot::Chroot;
 use crate::plan::build_plan::{BuildPlan, Target};
 use crate::plan::initramfs::OUTPUT;
@@ -23,11 +24,16 @@ pub(crate) struct BootFiles {
 }
 
 /// Makes them under the names that do not count yet; what leapp has made and is fit stays where it is.
-pub(crate) fn make(plan: &BuildPlan, target: &Target, chroot: &mut Chroot) -> Result<BootFiles> {
+pub(crate) fn make(
+    plan: &BuildPlan,
+    target: &Target,
+    chroot: &mut Chroot,
+    together: &Together,
+) -> Result<BootFiles> {
     if plan.boot_files == Origin::Given {
-        return given(plan, target, chroot);
+        return given(plan, target, chroot, together);
     }
-    initramfs::make(plan, target, chroot)?;
+    initramfs::make(plan, target, chroot, together)?;
     Ok(BootFiles {
         kernel: put(plan, chroot, &target.kernel.image, &plan.paths.kernel)?,
         hmac: hmac(plan, target, chroot)?,
@@ -35,7 +41,7 @@ pub(crate) fn make(plan: &BuildPlan, target: &Target, chroot: &mut Chroot) -> Re
     })
 }
 
-fn given(plan: &BuildPlan, target: &Target, chroot: &mut Chroot) -> Result<BootFiles> {
+fn given(plan: &BuildPlan, target: &Target, chroot: &mut Chroot, together: &Together) -> Result<BootFiles> {
     let (paths, requested) = (&plan.paths, &plan.requested);
     for path in [&paths.kernel, &paths.initramfs] {
         if !path.is_file() {
@@ -54,7 +60,7 @@ fn given(plan: &BuildPlan, target: &Target, chroot: &mut Chroot) -> Result<BootF
         )));
     }
     let missing = initramfs::missing(chroot, &paths.initramfs, requested, &target.kernel.modules)?;
-    initramfs::make(plan, target, chroot)?;
+    initramfs::make(plan, target, chroot, together)?;
     let size = |path: &Path| -> Result<u64> {
         let meta = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
         Ok(meta.len())

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::items;
+use super::together::Together;
 use crate::chroot::Chroot;
 use crate::facts::leapp::Requested;
 use crate::facts::tools::ASKING;
@@ -16,10 +17,11 @@ use crate::plan::initramfs_contents::Contents;
 ///
 /// # Errors
 /// When dracut fails.
-pub(crate) fn make(plan: &BuildPlan, target: &Target, chroot: &Chroot) -> Result<()> {
+pub(crate) fn make(plan: &BuildPlan, target: &Target, chroot: &Chroot, together: &Together) -> Result<()> {
     items::write(&plan.initramfs_items(), &plan.root, &chroot.tree())?;
     let dracut = plan.dracut(chroot.cmd("dracut"), target);
-    dracut.run().context("making the initramfs")
+    let said = together.run(&dracut, |_| ());
+    said.map(drop).context("making the initramfs")
 }
 
 /// What of our module and of what was requested is not in this initramfs.

@@ -1,18 +1,29 @@
 //! Getting packages into the container with its own dnf.
+use std::path::PathBuf;
+
 use anyhow::{bail, Result};
 use livemode_common::failure::precondition;
 
-use crate::chroot::Chroot;
+use crate::chroot::{self, Chroot};
+use crate::plan::build_plan::{BuildPlan, Target};
 use crate::plan::packages;
+use crate::plan::paths::Overlay;
 
-/// Installs packages into the chroot's overlay.
+/// The layers that the build stands on, the uppermost first: the container, and over it what was missing.
 ///
 /// # Errors
-/// When dnf cannot; packages that nobody has are named (exit code 4).
-pub(crate) fn install(chroot: &Chroot, missing: &[String]) -> Result<()> {
-    if missing.is_empty() {
-        return Ok(());
+/// When dnf cannot install it; packages that nobody has are named (exit code 4).
+pub(crate) fn layers(plan: &BuildPlan, target: &Target) -> Result<Vec<PathBuf>> {
+    let mut layers = vec![target.dir.clone()];
+    if !plan.missing_packages.is_empty() {
+        let work = plan.paths.overlay(Overlay::Packages);
+        install(&Chroot::on_disk(&layers, &work)?, &plan.missing_packages)?;
+        layers.insert(0, chroot::changes(&work));
     }
+    Ok(layers)
+}
+
+fn install(chroot: &Chroot, missing: &[String]) -> Result<()> {
     let dnf = packages::install(chroot.cmd("dnf"), missing);
     let (status, stdout, stderr) = dnf.output()?;
     if status.success() {

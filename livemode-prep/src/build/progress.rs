@@ -47,6 +47,14 @@ impl Progress {
         self.step = Some((label, Instant::now(), bar));
     }
 
+    /// Of what the current step does at the same time, this is done.
+    pub(crate) fn part_is_done(&self, name: &str) {
+        if let Some((label, started, bar)) = self.step.as_ref().filter(|_| !self.quiet) {
+            let line = format!("{label}: {name}  {:.1} s", started.elapsed().as_secs_f32());
+            bar.suspend(|| eprintln!("{line}"));
+        }
+    }
+
     /// Bytes of the current step that are done.
     pub(crate) fn at(&self, bytes: u64) {
         if let Some((_, _, bar)) = &self.step {

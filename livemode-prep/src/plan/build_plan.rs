@@ -14,7 +14,7 @@ use livemode_common::sysroot::SysRoot;
 use super::boot_entry::{EntryChoice, EntryPlan};
 use super::findings::Findings;
 use super::items::Item;
-use super::paths::Paths;
+use super::paths::{Overlay, Paths};
 use super::space::{self, Budget, Sizes};
 use super::squashfs::{self, Packing};
 use super::ssh::listen::Listen;
@@ -264,32 +264,35 @@ impl BuildPlan {
         )
     }
 
-    /// The programs that a build runs, in order.
+    /// The programs that a build runs, in order; the last two at the same time.
     pub(crate) fn commands(&self) -> Vec<Cmd> {
         let Some(target) = &self.target else {
             return Vec::new();
         };
-        let in_container = |program: &str| Cmd::new("chroot").arg(self.paths.work.join("root")).arg(program);
+        let inside = |overlay, program: &str| Cmd::new("chroot").arg(self.paths.tree(overlay)).arg(program);
         let mksquashfs = match target.packing.tool {
             squashfs::Tool::Host => Cmd::new("mksquashfs"),
-            squashfs::Tool::Container => in_container("mksquashfs"),
+            squashfs::Tool::Container => inside(Overlay::Live, "mksquashfs"),
         };
         let image = self.paths.staged(&self.paths.image);
         let mut commands = Vec::new();
         if !self.missing_packages.is_empty() {
-            commands.push(packages::install(in_container("dnf"), &self.missing_packages));
+            commands.push(packages::install(
+                inside(Overlay::Packages, "dnf"),
+                &self.missing_packages,
+            ));
         }
         if self.boot_files == Origin::Given {
             commands.push(initramfs::lsinitrd(
-                in_container("lsinitrd"),
+                inside(Overlay::Early, "lsinitrd"),
                 &self.paths.initramfs,
             ));
         }
-        commands.push(self.dracut(in_container("dracut"), target));
+        commands.push(self.dracut(inside(Overlay::Early, "dracut"), target));
         commands.push(squashfs::command(
             mksquashfs,
             &target.packing,
-            &self.paths.work.join("root"),
+            &self.paths.tree(Overlay::Live),
             &image,
         ));
         commands

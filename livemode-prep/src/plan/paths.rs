@@ -7,8 +7,19 @@ use livemode_common::sysroot::SysRoot;
 use crate::facts::leapp::BootContent;
 use crate::facts::source::Source;
 
-/// The throw-away overlay and the unfinished image lie in a directory of this name beside the image.
+/// The throw-away overlays and the unfinished image lie in a directory of this name beside the image.
 const WORK: &str = ".livemode-work";
+
+/// A throw-away overlay of the container.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Overlay {
+    /// Where dnf installs what is missing; its changes lie below both of the others.
+    Packages,
+    /// Where dracut makes the initramfs.
+    Early,
+    /// What is packed into the image.
+    Live,
+}
 
 /// On this machine.
 #[derive(Debug, Clone)]
@@ -57,6 +68,20 @@ impl Paths {
             manifest: named(&source.state_dir.path, MANIFEST),
             work: source.image_dir.path.join(WORK),
         }
+    }
+
+    /// Where an overlay has its directories.
+    pub(crate) fn overlay(&self, overlay: Overlay) -> PathBuf {
+        self.work.join(match overlay {
+            Overlay::Packages => "packages",
+            Overlay::Early => "early",
+            Overlay::Live => "live",
+        })
+    }
+
+    /// Its root directory.
+    pub(crate) fn tree(&self, overlay: Overlay) -> PathBuf {
+        self.overlay(overlay).join("root")
     }
 
     /// The name under which a file lies on its file system until it counts.
