@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::MANIFEST;
-use livemode_tests::container::Changed;
+use livemode_tests::container::{Changed, Programs};
 use livemode_tests::disk::{self, Mounted};
 use livemode_tests::source::{differences, listing, prep, remove, wait_for, SourceDisk, WORK};
 use livemode_tests::testbed::{self, Suite};
@@ -59,8 +59,10 @@ fn root_an_interrupt_leaves_nothing() {
     let heeding = Cmd::new("env").arg("--default-signal=INT");
     let heeding = heeding.args(source.build(&container()).words());
     let mut build = started(&heeding.env("LEAPP_UNSUPPORTED", "1"));
-    wait_for("dracut", || {
-        source.at(WORK).join("upper/var/tmp").exists() || build.try_wait().unwrap().is_some()
+    let work = source.at(WORK);
+    wait_for("dracut and mksquashfs", || {
+        let are_at_work = work.join("early/upper/var/tmp").exists() && work.join("image").exists();
+        are_at_work || build.try_wait().unwrap().is_some()
     });
     let group = Pid::from_raw(build.id().try_into().unwrap());
     killpg(group, Signal::SIGINT).unwrap();
@@ -68,6 +70,34 @@ fn root_an_interrupt_leaves_nothing() {
     source.swept();
     assert_eq!(mounts_left(), "");
     assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
+}
+
+/// They are made at the same time: neither goes on for nothing.
+#[test]
+fn root_when_initramfs_or_image_fails_the_other_is_ended() {
+    let source = SourceDisk::whole().unwrap();
+    let before = source.listing().unwrap();
+    let (fails, goes_on) = ("echo no such luck >&2; exit 3", "exec sleep 600");
+    for (dracut, mksquashfs, fault) in [
+        (fails, goes_on, "making the initramfs: "),
+        (goes_on, fails, "packing the image: "),
+    ] {
+        let changed = Changed::of(&container()).unwrap();
+        changed.program("usr/bin/dracut", dracut).unwrap();
+        // plan asks it what it can do.
+        let mksquashfs = format!("[ -d \"$1\" ] || exec /usr/bin/mksquashfs \"$@\"; {mksquashfs}");
+        let programs = Programs::with("mksquashfs", &mksquashfs).unwrap();
+        let build = source.build(&changed.path()).env("PATH", programs.path());
+        let (status, _, stderr) = build.limit(Duration::from_secs(300)).output().unwrap();
+        assert_eq!(status.code(), Some(1), "{stderr}");
+        let last = stderr.lines().last().unwrap();
+        assert!(
+            last.contains(fault) && last.ends_with("exit status: 3: no such luck"),
+            "{stderr}"
+        );
+        assert_eq!(mounts_left(), "");
+        assert_eq!(differences(&before, &source.listing().unwrap()), NOTHING);
+    }
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! The image: our call of mksquashfs beside upstream's, on the same tree.
+use std::path::Path;
+
 use anyhow::{ensure, Result};
 use livemode_common::cmd::Cmd;
 
@@ -14,12 +16,7 @@ pub(crate) fn rows(subject: &Subject) -> Result<Vec<Row>> {
         .arg(subject.container())
         .arg(&ours)
         .args(&arguments[2..]);
-    // live_image_generator of leapp-repository: `mksquashfs DIR IMG -e DIR/var/cache/dnf`.
-    let their_call = Cmd::new("mksquashfs")
-        .arg(subject.container())
-        .arg(&theirs)
-        .arg("-e");
-    let their_call = their_call.arg(subject.container().join("var/cache/dnf"));
+    let their_call = upstream(subject, &theirs);
 
     eprintln!("{our_call}");
     let our_cpu = cpu_s(&our_call)?;
@@ -44,4 +41,10 @@ pub(crate) fn rows(subject: &Subject) -> Result<Vec<Row>> {
             what: "the image",
         },
     ])
+}
+
+/// live_image_generator of leapp-repository: `mksquashfs DIR IMG -e DIR/var/cache/dnf`.
+pub(crate) fn upstream(subject: &Subject, image: &Path) -> Cmd {
+    let call = Cmd::new("mksquashfs").arg(subject.container()).arg(image);
+    call.arg("-e").arg(subject.container().join("var/cache/dnf"))
 }

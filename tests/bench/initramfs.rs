@@ -7,6 +7,7 @@ use anyhow::{ensure, Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_tests::baseline;
 use livemode_tests::binaries::{binary, workspace};
+use livemode_tests::container::Changed;
 
 use crate::row::{cpu_s, Row};
 use crate::subject::Subject;
@@ -89,13 +90,14 @@ pub(crate) fn make_both(subject: &Subject) -> Result<Both> {
     let mut arguments = subject.arguments_of("dracut")?;
     arguments.pop().context("no output of dracut in the plan")?;
     let ours = make("ours", container.inside("dracut").args(arguments))?;
-    let upstream =
-        container
-            .inside("dracut")
-            .args(baseline::UPSTREAM)
-            .args(["--kver", subject.kernel_version(), "-f"]);
-    let theirs = make("theirs", upstream)?;
+    let theirs = make("theirs", upstream(subject, &container))?;
     Ok(Both { dir, ours, theirs })
+}
+
+/// leapp's call of dracut, but for its output.
+pub(crate) fn upstream(subject: &Subject, container: &Changed) -> Cmd {
+    let dracut = container.inside("dracut").args(baseline::UPSTREAM);
+    dracut.args(["--kver", subject.kernel_version(), "-f"])
 }
 
 impl Both {

@@ -1,5 +1,6 @@
 //! `make bench`: each of our steps beside what users would use instead, on one machine in one run, as ratios.
 mod boot;
+mod build;
 mod image;
 mod initramfs;
 mod row;
@@ -24,13 +25,14 @@ fn main() -> ExitCode {
 type Measure = fn() -> Result<Vec<Row>>;
 
 /// What is measured: a name, by which it can be asked for alone, and how.
-const PARTS: [(&str, Measure); 4] = [
+const PARTS: [(&str, Measure); 5] = [
     ("sizes", sizes::rows),
     ("image", || image::rows(&Subject::new()?)),
     ("initramfs", || {
         let both = initramfs::make_both(&Subject::new()?)?;
         Ok([both.rows()?, boot::rows(&both)?].concat())
     }),
+    ("build", build::rows),
     ("start", start::rows),
 ];
 

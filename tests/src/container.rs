@@ -49,9 +49,17 @@ impl Changed {
         let changed = Self::of(&testbed::container(Suite::Bookworm)?)?;
         let ready = testbed::prepared(Suite::Bookworm, "default", "livemode:\n")?.initramfs();
         fs::copy(&ready, changed.at(READY)).with_context(|| format!("copying {}", ready.display()))?;
-        let script = format!("#!/bin/sh\nfor output; do :; done\nexec cp /{READY} \"$output\"\n");
-        write_program(&changed.at("usr/bin/dracut"), &script)?;
+        let script = format!("for output; do :; done\nexec cp /{READY} \"$output\"");
+        changed.program("usr/bin/dracut", &script)?;
         Ok(changed)
+    }
+
+    /// Puts a shell script into it, in the place of a program.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn program(&self, path: &str, script: &str) -> Result<()> {
+        write_program(&self.at(path), script)
     }
 
     /// Its root directory.
@@ -116,7 +124,7 @@ impl Programs {
     /// When it cannot be made.
     pub fn with(name: &str, script: &str) -> Result<Self> {
         let programs = Self::without(name)?;
-        write_program(&programs.path().join(name), &format!("#!/bin/sh\n{script}\n"))?;
+        write_program(&programs.path().join(name), script)?;
         Ok(programs)
     }
 
@@ -127,6 +135,7 @@ impl Programs {
 }
 
 fn write_program(path: &Path, script: &str) -> Result<()> {
-    fs::write(path, script).with_context(|| format!("writing {}", path.display()))?;
+    fs::write(path, format!("#!/bin/sh\n{script}\n"))
+        .with_context(|| format!("writing {}", path.display()))?;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
