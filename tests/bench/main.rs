@@ -1,6 +1,7 @@
 //! `make bench`: each of our steps beside what users would use instead, on one machine in one run, as ratios.
 mod boot;
 mod build;
+mod digest;
 mod image;
 mod initramfs;
 mod row;
@@ -25,13 +26,14 @@ fn main() -> ExitCode {
 type Measure = fn() -> Result<Vec<Row>>;
 
 /// What is measured: a name, by which it can be asked for alone, and how.
-const PARTS: [(&str, Measure); 5] = [
+const PARTS: [(&str, Measure); 6] = [
     ("sizes", sizes::rows),
     ("image", || image::rows(&Subject::new()?)),
     ("initramfs", || {
         let both = initramfs::make_both(&Subject::new()?)?;
         Ok([both.rows()?, boot::rows(&both)?].concat())
     }),
+    ("digest", digest::rows),
     ("build", build::rows),
     ("start", start::rows),
 ];

@@ -77,15 +77,24 @@ pub(crate) fn merged(mut all: Vec<Value>, rows: &[Row]) -> Result<Vec<Value>> {
     Ok(all)
 }
 
-/// Runs it and gives the processor time of it and all it started, in seconds (getrusage(2), RUSAGE_CHILDREN).
+/// Runs it and gives the processor time of it and all it started, in seconds.
 pub(crate) fn cpu_s(command: &Cmd) -> Result<f64> {
+    processor_s(|| command.run())
+}
+
+/// Processor time of this program and of all programs that it starts meanwhile and waits for, in seconds (getrusage(2)).
+pub(crate) fn processor_s(act: impl FnOnce() -> Result<()>) -> Result<f64> {
     let used = || -> Result<f64> {
-        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
-        Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+        let mut all = 0.0;
+        for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+            let usage = getrusage(who)?;
+            all += seconds(usage.user_time()) + seconds(usage.system_time());
+        }
+        Ok(all)
     };
     let before = used()?;
-    command.run()?;
+    act()?;
     Ok(used()? - before)
 }
 
