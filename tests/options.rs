@@ -115,8 +115,9 @@ fn serve_from(subject: &mut Subject, server: &Server) {
 
 /// The image comes by URL, and an admin by ssh.
 fn by_url() -> Subject {
+    // What a loader takes for its own: & ; and so on.
     let config = "livemode:
-  url_to_load_squashfs_image_from: http://10.0.2.2:1/live.img
+  url_to_load_squashfs_image_from: http://10.0.2.2:1/live.img?a=1&b=2;c
   dracut_network: ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none net.ifnames=0
   setup_network_manager: yes
   setup_opensshd_using_auth_keys: /root/keys
@@ -186,7 +187,7 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
         // One profile is a keyfile as it is, the other was an ifcfg file.
         ssh.until("ip -4 -o address show office0", "192.0.2.5/24")?;
         let boot = ssh.run("cat /run/livemode/boot.json")?;
-        ensure!(boot.contains(&format!("http://10.0.2.2:{}/live.img", whole.port())), "{boot}");
+        ensure!(boot.contains(&format!("http://10.0.2.2:{}/live.img?a=1&b=2;c", whole.port())), "{boot}");
         let motd = ssh.run("cat /etc/motd")?;
         for line in [
             "The upgrade waits: log in and type  upgrade  to start it.",
@@ -223,6 +224,7 @@ fn vm_an_image_by_url_and_an_admin_over_ssh() {
         console.contains("livemode: fetching http://10.0.2.2:"),
         "{console}"
     );
+    assert_eq!(whole.paths()[0], "/live.img?a=1&b=2;c");
     assert_eq!(
         whole.requests()[..2],
         ["0".to_owned(), (100 << 20).to_string()],

@@ -22,7 +22,11 @@ const TRIES: u32 = 200;
 /// # Errors
 /// When the block cannot be reached, read or written.
 pub(crate) fn set(plan: &MountPlan, own: &OwnEntry, boots: Boots) -> Result<bool> {
-    with_block(plan, |env| changed(env, &own.id, boots))
+    with_block(
+        plan,
+        |path| Grubenv::read_or_mend(path, &own.former_default),
+        |env| changed(env, &own.id, boots),
+    )
 }
 
 /// The entry boots no more by itself, though nothing is known of the build: the variable that GRUB may not have been able
@@ -31,7 +35,7 @@ pub(crate) fn set(plan: &MountPlan, own: &OwnEntry, boots: Boots) -> Result<bool
 /// # Errors
 /// Those of [`set`].
 pub(crate) fn clear_next(plan: &MountPlan) -> Result<bool> {
-    with_block(plan, |env| {
+    with_block(plan, Grubenv::read, |env| {
         let mut env = env.clone();
         if env.get(NEXT_ENTRY).is_some() {
             env.set(NEXT_ENTRY, "");
@@ -40,22 +44,26 @@ pub(crate) fn clear_next(plan: &MountPlan) -> Result<bool> {
     })
 }
 
-fn with_block(plan: &MountPlan, change: impl FnOnce(&Grubenv) -> Grubenv) -> Result<bool> {
+fn with_block(
+    plan: &MountPlan,
+    read: impl FnOnce(&Path) -> Result<Grubenv>,
+    change: impl FnOnce(&Grubenv) -> Grubenv,
+) -> Result<bool> {
     let Some(block) = &plan.grubenv else {
         return Ok(false);
     };
     wait(block)?;
     let mut mounts = MountStack::default();
     device::mount(&block.device, &block.mount, &mut mounts)?;
-    let result = rewrite(&block.mount.join(&block.path), change);
+    let path = block.mount.join(&block.path);
+    let result = read(&path).and_then(|env| rewrite(&path, &env, change));
     mounts.unmount()?;
     result.with_context(|| format!("changing what boots next in /{}", block.path.display()))
 }
 
-fn rewrite(path: &Path, change: impl FnOnce(&Grubenv) -> Grubenv) -> Result<bool> {
-    let env = Grubenv::read(path)?;
-    let new = change(&env);
-    if new == env {
+fn rewrite(path: &Path, env: &Grubenv, change: impl FnOnce(&Grubenv) -> Grubenv) -> Result<bool> {
+    let new = change(env);
+    if new == *env {
         return Ok(false);
     }
     new.write_in_place(path).map(|()| true)

@@ -1,6 +1,7 @@
 //! The only place that starts programs. Arguments are a list, never a shell's text.
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -121,7 +122,7 @@ impl Cmd {
         let mut to_out = |piece: &[u8]| out.extend_from_slice(piece);
         let mut to_err = |piece: &[u8]| err.extend_from_slice(piece);
         let pipes = vec![Pipe::new(stdout, &mut to_out), Pipe::new(stderr, &mut to_err)];
-        let end = attend(&mut child, pipes, self.limit, None);
+        let end = attend(&mut child, pipes, self.limit.is_some(), self.limit, None);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let stderr = text(&err);
         Ok((self.exited(end, &stderr)?, text(&out), stderr))
@@ -138,8 +139,37 @@ impl Cmd {
             command.stdout(writer).stderr(second);
         })?;
         let pipes = vec![Pipe::new(reader, &mut sink)];
-        let end = attend(&mut child, pipes, self.limit, None);
+        let end = attend(&mut child, pipes, self.limit.is_some(), self.limit, None);
         self.exited(end, "")
+    }
+
+    /// As [`Cmd::stream`], without a limit, of a program that may hang: `goes_on` is asked about once in `every`, and when it
+    /// says no, the program is ended, with all of its process group. `None`: it was ended, or the kernel does not let it go.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn stream_while(
+        &self,
+        mut sink: impl FnMut(&[u8]),
+        every: Duration,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Result<Option<ExitStatus>> {
+        let (reader, writer) = std::io::pipe().context("making a pipe")?;
+        let second = writer.try_clone().context("making a pipe")?;
+        let mut child = self.start(|command| {
+            command.process_group(0).stdout(writer).stderr(second);
+        })?;
+        let mut at = |_| match goes_on() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let look = Look { every, at: &mut at };
+        let pipes = vec![Pipe::new(reader, &mut sink)];
+        let end = attend(&mut child, pipes, true, None, Some(look));
+        Ok(match end.with_context(|| format!("waiting for {self}"))? {
+            End::Exited(status) => Some(status),
+            End::Killed | End::Stuck => None,
+        })
     }
 
     /// Runs it to its end, drops its stdout, and gives its status and its stderr: of more than 16 KiB the beginning and
@@ -154,13 +184,13 @@ impl Cmd {
         let stderr = child.stderr.take().expect("stderr is a pipe");
         let mut ends = Ends::default();
         let mut sink = |piece: &[u8]| ends.push(piece);
-        let look = Look { every, at: &mut look };
-        let end = attend(
-            &mut child,
-            vec![Pipe::new(stderr, &mut sink)],
-            self.limit,
-            Some(look),
-        );
+        let mut at = |pid| {
+            look(pid);
+            ControlFlow::Continue(())
+        };
+        let look = Look { every, at: &mut at };
+        let pipes = vec![Pipe::new(stderr, &mut sink)];
+        let end = attend(&mut child, pipes, self.limit.is_some(), self.limit, Some(look));
         let said = ends.into_text();
         Ok((self.exited(end, &said)?, said))
     }

@@ -44,6 +44,9 @@ pub const NO_REBOOT: &str = "/run/upgrade/.noreboot";
 /// Present on the live system: an admin asked for the upgrade by hand.
 pub const START_REQUEST: &str = "/run/livemode/start";
 
+/// The number of the attempt whose service has begun in this boot.
+pub const RUN_ATTEMPT: &str = "/run/livemode/attempt";
+
 /// Timer that ends a live system which waits for somebody.
 pub const HOLD_UNIT: &str = "livemode-hold-limit";
 
@@ -87,6 +90,8 @@ pub mod karg {
     pub const TIMEOUT: &str = "livemode.timeout";
     /// Seconds a refusal or a failure stays on the console before the way back is taken.
     pub const COUNTDOWN: &str = "livemode.countdown";
+    /// Seconds without a word from leapp after which it has hung; 0: it is waited for without a limit.
+    pub const SILENCE: &str = "livemode.silence";
     /// Limit of the tmpfs overlay, as tmpfs(5) reads `size=`.
     pub const OVERLAY_SIZE: &str = "livemode.overlay_size";
     /// `0` or `1`: start the upgrade by itself.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{START_REQUEST, UPGRADE_UNIT};
+use livemode_common::contract::{RUN_ATTEMPT, START_REQUEST, UPGRADE_UNIT};
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::records::{Phase, Records, State};
@@ -45,6 +45,7 @@ pub(crate) fn start_and_follow(source: &SysRoot) -> Result<()> {
     if is_active()? {
         println!("The upgrade is running already.");
     } else {
+        live::forget(Path::new(RUN_ATTEMPT))?;
         fsio::atomic_write(START_REQUEST.as_ref(), b"", 0o600)?;
         Cmd::new("systemctl").args(["start", UPGRADE_UNIT]).run()?;
     }

@@ -232,7 +232,7 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
 }
 
 /// Whether the RPM transaction has begun since leapp was started first.
-fn has_begun(attempt: &Attempt, output: &mut Output) -> bool {
+pub(crate) fn has_begun(attempt: &Attempt, output: &mut Output) -> bool {
     let last = match Records::of(attempt.source).state() {
         Ok(Some(last)) => last,
         // Nothing is started before a record of it; but the source system may have gone since.

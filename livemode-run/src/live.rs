@@ -47,6 +47,16 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
+/// Removes a file that may not be there.
+pub(crate) fn forget(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What is said where the source system is to be written to and is not mounted.
 pub(crate) fn not_mounted(source: &Path) -> String {
     format!("the source system is not mounted at {}", source.display())

@@ -57,7 +57,7 @@ impl Loader {
 
     fn rewrite(&self, boots: Boots) -> Result<()> {
         let path = self.block();
-        let env = Grubenv::read(&path)?;
+        let env = self.env()?;
         changed(&env, &self.own.id, boots).write_in_place(&path)
     }
 
@@ -70,6 +70,11 @@ impl Loader {
         let env = Grubenv::read(&self.block())?;
         let default = env.get(SAVED_ENTRY).unwrap_or_default();
         Ok([env.get(NEXT_ENTRY).unwrap_or_else(|| default.clone()), default])
+    }
+
+    /// The block as it is; one that GRUB cannot read says nothing, and the old system is what boots.
+    fn env(&self) -> Result<Grubenv> {
+        Grubenv::read_or_mend(&self.block(), &self.own.former_default)
     }
 
     fn block(&self) -> PathBuf {
@@ -88,7 +93,7 @@ impl Loader {
     pub(crate) fn stand_in(&self, resumes: bool) -> Result<StandIn> {
         let file = self.kept_aside();
         if !resumes || Grubenv::read(&file).is_err() {
-            let env = Grubenv::read(&self.block())?;
+            let env = self.env()?;
             let before = changed(&env, &self.own.id, Boots::Old(&self.own.former_default));
             atomic_write(&file, &before.to_bytes()?, 0o600)?;
         }
@@ -136,7 +141,7 @@ impl Loader {
     /// When the block or the entry cannot be changed.
     pub(crate) fn hand_over(&self, target: &str) -> Result<()> {
         let path = self.block();
-        let real = Grubenv::read(&path)?;
+        let real = self.env()?;
         // Its size may be another than that of the real one by now; then only the default is taken over.
         let set = Grubenv::read(&self.kept_aside()).ok();
         let new = |env: &Grubenv| changed(env, &self.own.id, Boots::New(target));

@@ -14,6 +14,7 @@ mod plan;
 mod policy;
 mod start;
 mod status;
+mod step;
 mod trace;
 mod upgrade;
 

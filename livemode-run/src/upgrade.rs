@@ -1,11 +1,8 @@
 //! Runs the upgrade: each state is on the source's disk before the step it describes.
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::ExitStatus;
 
 use anyhow::Result;
-use livemode_common::cmd::Cmd;
-use livemode_common::contract::{BOOT_RECORD, START_REQUEST};
+use livemode_common::contract::{BOOT_RECORD, RUN_ATTEMPT, START_REQUEST};
 use livemode_common::failure::precondition;
 use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fsio;
@@ -18,8 +15,8 @@ use crate::inhibitor::Inhibitor;
 use crate::live;
 use crate::loader::Loader;
 use crate::output::Output;
-use crate::plan::{under_strace, UpgradePlan, SOURCE_CMDLINE};
-use crate::trace::{self, Trace};
+use crate::plan::{UpgradePlan, SOURCE_CMDLINE};
+use crate::{step, trace};
 
 pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
     if let Some(why) = facts::wrong_source(source, cmdline)? {
@@ -48,7 +45,10 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         attempt.manifest = Records::of(source).manifest()?;
         return finish::success(&attempt, &mut output);
     }
-    let result = match last.as_ref().and_then(|last| cut_off(last, is_asked_for)) {
+    let result = match last
+        .as_ref()
+        .and_then(|last| cut_off(last, is_asked_for, begun_here()))
+    {
         Some(fault) => {
             attempt.number = number - 1;
             attempt.manifest = Records::of(source).manifest().ok().flatten();
@@ -62,16 +62,27 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
     }
 }
 
-/// What the record of a run says that the machine did not survive: it is not resumed by itself, for leapp may not be able
-/// to, and an admin should know.
-fn cut_off(last: &State, is_asked_for: bool) -> Option<Fault> {
-    (last.state == Phase::Upgrading && !is_asked_for).then(|| Fault {
+/// What the record of a run says that the machine, or the service, did not survive: it is not resumed by itself, for leapp
+/// may not be able to, and an admin should know. `here` is the attempt that has begun in this boot.
+fn cut_off(last: &State, is_asked_for: bool, here: Option<u32>) -> Option<Fault> {
+    let is_killed = here == Some(last.attempt);
+    let why = if is_killed {
+        "the service that ran it was killed"
+    } else {
+        "the machine went down"
+    };
+    (last.state == Phase::Upgrading && (is_killed || !is_asked_for)).then(|| Fault {
         message: format!(
-            "attempt {} did not complete: {}; the machine went down",
+            "attempt {} did not complete: {}; {why}",
             last.attempt, last.message
         ),
         exit_code: None,
     })
+}
+
+/// The attempt whose service has begun in this boot, unless an admin has asked for another one since.
+fn begun_here() -> Option<u32> {
+    std::fs::read_to_string(RUN_ATTEMPT).ok()?.trim().parse().ok()
 }
 
 /// The number of the attempt that comes after this state; `None` when the upgrade has succeeded.
@@ -117,6 +128,12 @@ fn steps(
         format!("{source_arguments}\n").as_bytes(),
         0o444,
     )?;
+    fsio::atomic_write(
+        Path::new(RUN_ATTEMPT),
+        format!("{}\n", attempt.number).as_bytes(),
+        0o644,
+    )?;
+    let silence = step::silence(&live::read(cmdline)?);
     let mut before = before(&facts, last, output);
     let _awake = Inhibitor::start(output);
     for (number, command) in plan.steps.iter().enumerate() {
@@ -130,9 +147,11 @@ fn steps(
         }
         attempt.has_started = true;
         let title = format!("attempt {}, {step}", attempt.number);
-        let status = traced(command, plan.trace.as_deref(), &title, output)
+        let has_begun = |output: &mut Output| finish::has_begun(attempt, output);
+        let trace = plan.trace.as_deref();
+        let ended = step::run(command, trace, &title, silence, has_begun, output)
             .map_err(|error| Fault::from(error.context(step.clone())))?;
-        if let Some(fault) = verdict(&step, status) {
+        if let Some(fault) = step::verdict(&step, ended) {
             return Err(fault);
         }
     }
@@ -151,40 +170,6 @@ fn before(facts: &Facts, last: Option<&State>, output: &mut Output) -> Option<Fi
         ));
     });
     now.ok()
-}
-
-/// Why the step has failed, if it has.
-fn verdict(step: &str, status: ExitStatus) -> Option<Fault> {
-    (!status.success()).then(|| Fault {
-        message: format!("{step}: leapp ended with {status}"),
-        exit_code: status
-            .code()
-            .or_else(|| status.signal().map(|signal| 128 + signal)),
-    })
-}
-
-/// Runs the command, with a trace if one is asked for and can be kept. What is wrong with the trace is told, and stops
-/// nothing.
-fn traced(command: &Cmd, path: Option<&Path>, title: &str, output: &mut Output) -> Result<ExitStatus> {
-    let started = path.map(Trace::start).transpose();
-    let trace = started.unwrap_or_else(|error| {
-        output.line(&format!(
-            "no trace is kept of this step: {error:#}; the upgrade goes on"
-        ));
-        None
-    });
-    let command = match &trace {
-        Some(_) => under_strace(command),
-        None => command.clone(),
-    };
-    output.line(&format!("{title}: {command}"));
-    let result = command.stream(|bytes| output.bytes(bytes));
-    match trace.map(Trace::end) {
-        Some(Ok(Some(why))) => output.line(&format!("the trace is not complete: {why}")),
-        Some(Err(error)) => output.line(&format!("the trace is not complete: {error:#}")),
-        Some(Ok(None)) | None => {}
-    }
-    result
 }
 
 /// What was built, unless something of it does not fit what was booted.
@@ -256,20 +241,26 @@ mod tests {
     }
 
     #[test]
-    fn a_step_fails_with_what_a_shell_would_give() {
-        // As wait(2) has it: the exit code in the second byte, a signal in the first.
-        let fault = |message: &str, code| {
-            Some(Fault {
-                message: message.into(),
-                exit_code: Some(code),
-            })
+    fn what_was_cut_off_is_told_and_not_resumed_by_itself() {
+        let last = |state| State {
+            state,
+            attempt: 2,
+            message: "step 1 of 2".into(),
+            ..State::default()
         };
-        for (raw, expected) in [
-            (0, None),
-            (7 << 8, fault("step 1 of 2: leapp ended with exit status: 7", 7)),
-            (9, fault("step 1 of 2: leapp ended with signal: 9 (SIGKILL)", 137)),
+        let down = Some("attempt 2 did not complete: step 1 of 2; the machine went down");
+        let killed = Some("attempt 2 did not complete: step 1 of 2; the service that ran it was killed");
+        for (state, is_asked_for, here, said) in [
+            (Phase::Upgrading, false, None, down),
+            (Phase::Upgrading, true, None, None),
+            (Phase::Upgrading, false, Some(2), killed),
+            (Phase::Upgrading, true, Some(2), killed),
+            (Phase::Upgrading, true, Some(1), None),
+            (Phase::Failed, false, Some(2), None),
+            (Phase::Booted, false, None, None),
         ] {
-            assert_eq!(verdict("step 1 of 2", ExitStatus::from_raw(raw)), expected);
+            let fault = cut_off(&last(state), is_asked_for, here).map(|fault| fault.message);
+            assert_eq!(fault.as_deref(), said, "{state} {is_asked_for} {here:?}");
         }
     }
 
@@ -293,19 +284,6 @@ mod tests {
         let fault = steps(&mut attempt, &cmdline, None, &mut Output::new(&source)).unwrap_err();
         assert_eq!(fault.message, crate::live::not_mounted(source.path()));
         assert!(!dir.path().join("var").exists());
-    }
-
-    #[test]
-    fn a_step_ends_as_its_command_does_whatever_becomes_of_its_trace() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("file"), "").unwrap();
-        let mut output = Output::new(&SysRoot::new(dir.path()));
-        let command = Cmd::new("sh").args(["-c", "exit 3"]);
-        for trace in [None, Some(dir.path().join("file/trace"))] {
-            let status = traced(&command, trace.as_deref(), "attempt 1, step 1 of 2", &mut output).unwrap();
-            assert_eq!(status.code(), Some(3));
-        }
-        assert!(traced(&Cmd::new("/nowhere"), None, "attempt 1, step 1 of 2", &mut output).is_err());
     }
 
     fn manifest(sha256: &str) -> Manifest {
@@ -435,22 +413,5 @@ mod tests {
                 "{last:?}"
             );
         }
-    }
-
-    #[test]
-    fn a_run_that_was_cut_off_is_not_resumed_by_itself() {
-        let state = |phase| State {
-            state: phase,
-            attempt: 1,
-            message: "step 1 of 2".into(),
-            ..State::default()
-        };
-        let fault = cut_off(&state(Phase::Upgrading), false).unwrap();
-        assert_eq!(
-            fault.message,
-            "attempt 1 did not complete: step 1 of 2; the machine went down"
-        );
-        assert_eq!(cut_off(&state(Phase::Upgrading), true), None);
-        assert_eq!(cut_off(&state(Phase::Booted), false), None);
     }
 }

@@ -47,6 +47,7 @@ pub enum Manner {
 pub struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
+    paths: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -58,21 +59,31 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&requests);
+        let paths = Arc::new(Mutex::new(Vec::new()));
+        let (log, asked) = (Arc::clone(&requests), Arc::clone(&paths));
         let file = Arc::new(file);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (log, file) = (Arc::clone(&log), Arc::clone(&file));
+                let (log, asked, file) = (Arc::clone(&log), Arc::clone(&asked), Arc::clone(&file));
                 // A client that goes away in the middle is the client's affair.
-                std::thread::spawn(move || drop(answer(stream, &file, manner, &log)));
+                std::thread::spawn(move || drop(answer(stream, &file, manner, &log, &asked)));
             }
         });
-        Ok(Self { port, requests })
+        Ok(Self {
+            port,
+            requests,
+            paths,
+        })
     }
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What each request so far asked for: path and query.
+    pub fn paths(&self) -> Vec<String> {
+        self.paths.lock().map(|paths| paths.clone()).unwrap_or_default()
     }
 
     /// The first byte that each request so far asked for, or why it got none.
@@ -81,12 +92,21 @@ impl Server {
     }
 }
 
-fn answer(stream: TcpStream, file: &[u8], manner: Manner, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn answer(
+    stream: TcpStream,
+    file: &[u8],
+    manner: Manner,
+    log: &Mutex<Vec<String>>,
+    asked: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     let mut from = None;
     let mut reader = BufReader::new(stream.try_clone()?);
     loop {
         let mut line = String::new();
         reader.by_ref().read_line(&mut line)?;
+        if let Some(path) = line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()) {
+            asked.lock().map(|mut asked| asked.push(path.to_owned())).ok();
+        }
         if let Some(range) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
             from = range
                 .split('-')

@@ -1,6 +1,7 @@
 //! A started program, read and waited for until it ends or its limit is over.
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
@@ -32,10 +33,10 @@ impl<'a> Pipe<'a> {
     }
 }
 
-/// Who looks at the program every now and then, by its process id.
+/// Who looks at the program every now and then, by its process id, and lets it go on or not.
 pub(super) struct Look<'a> {
     pub(super) every: Duration,
-    pub(super) at: &'a mut dyn FnMut(u32),
+    pub(super) at: &'a mut dyn FnMut(u32) -> ControlFlow<()>,
 }
 
 /// How it came to an end.
@@ -43,32 +44,33 @@ pub(super) struct Look<'a> {
 pub(super) enum End {
     /// By itself, and all of its output is read.
     Exited(ExitStatus),
-    /// Its limit was over; it was killed.
+    /// Its limit was over, or it was not let go on; it was killed.
     Killed,
-    /// Its limit was over, and the kernel does not let it go.
+    /// The same, and the kernel does not let it go.
     Stuck,
 }
 
-/// Reads all pipes to their ends and waits for the program. With a limit it must be the leader of a process group.
+/// Reads all pipes to their ends and waits for the program. If it `leads` a process group, that goes with it.
 pub(super) fn attend(
     child: &mut Child,
     pipes: Vec<Pipe<'_>>,
+    leads: bool,
     limit: Option<Duration>,
     look: Option<Look<'_>>,
 ) -> io::Result<End> {
     let end = until_its_end(child, pipes, limit, look);
     match end {
         Ok(Some(status)) => Ok(End::Exited(status)),
-        Ok(None) if kill(child, limit.is_some())? => Ok(End::Killed),
+        Ok(None) if kill(child, leads)? => Ok(End::Killed),
         Ok(None) => Ok(End::Stuck),
         Err(e) => {
-            kill(child, limit.is_some())?;
+            kill(child, leads)?;
             Err(e)
         }
     }
 }
 
-/// `None`: the limit is over. The program may have ended even then, and what it started still holds its output open.
+/// `None`: the limit is over, or it may not go on. The program may have ended even then, and what it started still holds its output open.
 fn until_its_end(
     child: &mut Child,
     mut pipes: Vec<Pipe<'_>>,
@@ -95,7 +97,9 @@ fn until_its_end(
         let mut pause = deadline.map(|deadline| deadline - now);
         if let Some(look) = look.as_mut().filter(|_| !ended) {
             if now >= next_look {
-                (look.at)(child.id());
+                if (look.at)(child.id()).is_break() {
+                    return Ok(None);
+                }
                 next_look = now + look.every;
             }
             let next = next_look.saturating_duration_since(now);

@@ -75,6 +75,29 @@ impl Grubenv {
         Self::parse(&fs::read(path).with_context(context)?).with_context(context)
     }
 
+    /// The same; but a block that is none, as a write leaves that was cut in two, holds nothing for GRUB, which boots the first
+    /// entry of its menu then. It is made anew, with `default` as what boots.
+    ///
+    /// # Errors
+    /// When there is no such file, it is no block's, or it cannot be read or written.
+    pub fn read_or_mend(path: &Path, default: &str) -> Result<Self> {
+        let fault = match Self::read(path) {
+            Ok(env) => return Ok(env),
+            Err(fault) => fault,
+        };
+        let is_a_block = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST);
+        if !is_a_block {
+            return Err(fault);
+        }
+        let mut env = Self::default();
+        env.set(SAVED_ENTRY, default);
+        let file = OpenOptions::new().write(true).open(path);
+        file.and_then(|file| file.set_len(env.size as u64))
+            .with_context(|| format!("making {} anew", path.display()))?;
+        env.write_in_place(path)?;
+        Ok(env)
+    }
+
     /// The value of a variable that is set and not empty.
     pub fn get(&self, name: &str) -> Option<String> {
         let line = self.lines.iter().find(|line| is_of(line, name))?;
@@ -176,6 +199,32 @@ fn unescape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_torn_block_is_made_anew_and_a_whole_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("grubenv");
+        let whole = block("saved_entry=mine\nkernelopts=ro\n");
+        for (content, default, others) in [
+            (whole.clone(), "mine", Some("ro")),
+            (vec![0; SIZE], "old", None),
+            (whole[..10].to_vec(), "old", None),
+            (Vec::new(), "old", None),
+        ] {
+            fs::write(&path, &content).unwrap();
+            let env = Grubenv::read_or_mend(&path, "old").unwrap();
+            assert_eq!(env.get(SAVED_ENTRY).as_deref(), Some(default));
+            assert_eq!(env.get("kernelopts").as_deref(), others);
+            assert_eq!(Grubenv::read(&path).unwrap(), env);
+            assert_eq!(fs::metadata(&path).unwrap().len(), 1024);
+        }
+        assert!(Grubenv::read_or_mend(dir.path(), "old").is_err());
+        assert!(Grubenv::read_or_mend(&dir.path().join("gone"), "old").is_err());
+        // What is that large is something else.
+        fs::write(&path, vec![0; 1 << 17]).unwrap();
+        assert!(Grubenv::read_or_mend(&path, "old").is_err());
+        assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 17);
+    }
 
     fn block(lines: &str) -> Vec<u8> {
         let mut block = [SIGNATURE, lines.as_bytes()].concat();

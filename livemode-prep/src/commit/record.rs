@@ -100,7 +100,7 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// Keeps what is there now, and writes down that these changes are being made.
+    /// Keeps what is there now, and writes down that these changes are being made; before that, that something may be kept.
     pub(super) fn begin_commit(
         &mut self,
         root: &SysRoot,
@@ -113,6 +113,9 @@ impl Record {
             .collect::<Result<_>>()?;
         self.entry = entry.cloned();
         self.was_armed = entry.is_some_and(|entry| is_armed(root, entry));
+        if !self.changes.is_empty() {
+            self.write(root)?;
+        }
         for change in &self.changes {
             keep(root, change)?;
         }
