@@ -1,4 +1,4 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools fdisk strace zstd binutils python3-venv \
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools mtools fdisk strace zstd binutils python3-venv \
 	grub-common btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
 # Servers for the storage by network of check-all.
 SERVERS = tgt nfs-ganesha nfs-ganesha-vfs
