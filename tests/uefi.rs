@@ -1,6 +1,8 @@
 //! Machines with UEFI: from `build` to the upgraded system, by what the firmware's loader picks.
 #![allow(clippy::unwrap_used)]
-use livemode_tests::uefi::{Loader, Uefi};
+use livemode_common::loader::systemd_boot::{DEFAULT, ONE_SHOT};
+use livemode_tests::source::differences;
+use livemode_tests::uefi::{Loader, Source, Uefi};
 
 const OURS: &str = "abcdef0123456789abcdef0123456789-livemode";
 
@@ -17,7 +19,7 @@ fn upgrade(machine: &Uefi) -> String {
         .filter_map(|line| line.split_once("status: ").map(|(_, text)| text.trim_end()))
         .filter(|text| text.starts_with("next boot") || text.starts_with("after that"))
         .collect();
-    let [next, after] = told[..] else {
+    let [.., next, after] = told[..] else {
         panic!("{told:?}: {console}")
     };
     assert!(
@@ -49,4 +51,69 @@ fn vm_grub_on_uefi_whose_block_lies_on_the_efi_system_partition() {
         "{after}"
     );
     assert!(machine.mounted().unwrap().at("boot/grub2/grubenv").is_symlink());
+}
+
+#[test]
+fn vm_systemd_boot_arms_boots_and_hands_over() {
+    let machine = Uefi::new(Loader::SystemdBoot).unwrap();
+    let ours = format!("{OURS}.conf");
+    let entry = format!("loader/entries/{ours}");
+    let text = machine.on_partition(&entry).unwrap().unwrap();
+    assert!(text.contains("\nlinux /vmlinuz-livemode.x86_64\n"), "{text}");
+    std::fs::write(machine.mounted().unwrap().at("etc/demo-arm"), "").unwrap();
+    let console = upgrade(&machine);
+    let armed: Vec<&str> = console.lines().filter(|line| line.contains("armed: ")).collect();
+    assert!(
+        armed.len() == 2
+            && armed[0].contains(&format!("next boot  {ours}, the upgrade"))
+            && armed[1].contains("after that abcdef0123456789abcdef0123456789-6."),
+        "{armed:?}"
+    );
+    // The old system, then the upgraded one.
+    assert_eq!(
+        console
+            .matches("status: next boot  abcdef0123456789abcdef0123456789-6.")
+            .count(),
+        2,
+        "{console}"
+    );
+    assert_eq!(machine.on_partition(&entry).unwrap(), None);
+}
+
+#[test]
+fn root_systemd_boot_is_armed_disarmed_and_all_of_it_is_taken_back() {
+    let source = Source::new(Loader::SystemdBoot).unwrap();
+    let ours = format!("{OURS}.conf");
+    let before = source.partition().unwrap();
+    let told = || [ONE_SHOT, DEFAULT].map(|name| source.variable(name).unwrap());
+    let call = |command: &str| source.prep().arg(command).read().unwrap();
+    // The second build replaces the entry of the first.
+    for _ in 0..2 {
+        source.build().unwrap().run().unwrap();
+        assert_eq!(told(), [Some(ours.clone()), None]);
+        assert!(call("status").contains(&format!("next boot  {ours}, the upgrade\n")));
+    }
+    let text = call("disarm");
+    assert!(
+        text.starts_with("next boot  abcdef0123456789abcdef0123456789-6."),
+        "{text}"
+    );
+    assert_eq!(told(), [None, None]);
+    let text = call("arm");
+    assert!(
+        text.starts_with(&format!("next boot  {ours}, the upgrade\nafter that abcdef")),
+        "{text}"
+    );
+    // The live system makes it the default; what it was told before was nothing.
+    source.set_variable(DEFAULT, Some(&ours)).unwrap();
+    for _ in 0..2 {
+        call("remove");
+    }
+    assert_eq!(told(), [None, None]);
+    assert_eq!(differences(&before, &source.partition().unwrap()), [""; 0]);
+    // What an admin has chosen since stays.
+    source.build().unwrap().run().unwrap();
+    source.set_variable(DEFAULT, Some("chosen.conf")).unwrap();
+    call("remove");
+    assert_eq!(told(), [None, Some("chosen.conf".into())]);
 }

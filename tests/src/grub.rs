@@ -32,13 +32,14 @@ struct Platform {
 }
 
 /// All modules that a grub.cfg of the tests asks for, or a disk: with these GRUB needs no directory of modules.
-const BUILT_IN: [&str; 21] = [
+const BUILT_IN: [&str; 22] = [
     "part_gpt",
     "part_msdos",
     "ext2",
     "xfs",
     "btrfs",
     "lvm",
+    "mdraid1x",
     "normal",
     "blsuki",
     "loadenv",

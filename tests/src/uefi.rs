@@ -1,17 +1,19 @@
 //! Machines with UEFI: the firmware, the EFI system partition with a loader as the RHEL family has it, and a source system
 //! that boots from it.
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
+use livemode_common::loader::efivars;
 
 use crate::binaries::binary;
 use crate::container::Programs;
 use crate::disk::{self, Mounted};
 use crate::grub;
-use crate::source::prep;
+use crate::source::{self, prep};
 use crate::testbed::{self, Suite};
 use crate::vm::{Boot, Drive, Machine};
 
@@ -78,22 +80,43 @@ pub enum Loader {
     GrubStub,
     /// GRUB as el8 has it: grub.cfg and grubenv lie on the partition, and the latter's place beside the kernels is a link.
     GrubOnPartition,
+    /// systemd-boot, with entries and kernels on the partition as kernel-install(8) puts them there.
+    SystemdBoot,
 }
 
 impl Loader {
     /// Where the source mounts the partition.
     fn mount_point(self) -> &'static str {
-        "boot/efi"
+        match self {
+            Self::GrubStub | Self::GrubOnPartition => "boot/efi",
+            Self::SystemdBoot => "efi",
+        }
+    }
+
+    /// What it leaves in the variable LoaderInfo.
+    fn info(self) -> Option<&'static str> {
+        (self == Self::SystemdBoot).then_some("systemd-boot 252")
     }
 
     /// Puts the loader on the partition, and its configuration in its place.
     fn install(self, source: &Mounted) -> Result<()> {
         let partition = source.at(self.mount_point());
-        let (programs, vendor) = (partition.join("EFI/BOOT"), partition.join("EFI/redhat"));
-        for dir in [&programs, &vendor] {
-            fs::create_dir_all(dir)?;
+        let programs = partition.join("EFI/BOOT");
+        fs::create_dir_all(&programs)?;
+        let program = match self {
+            Self::GrubStub | Self::GrubOnPartition => grub::efi_program("/EFI/redhat")?,
+            Self::SystemdBoot => grub::unpacked(SUITE, &["systemd-boot-efi"])?
+                .join("usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
+        };
+        fs::copy(program, programs.join("BOOTX64.EFI"))?;
+        if self == Self::SystemdBoot {
+            return install_kernel(source, &partition);
         }
-        fs::copy(grub::efi_program("/EFI/redhat")?, programs.join("BOOTX64.EFI"))?;
+        self.configure_grub(source, &partition.join("EFI/redhat"))
+    }
+
+    fn configure_grub(self, source: &Mounted, vendor: &Path) -> Result<()> {
+        fs::create_dir_all(vendor)?;
         let (cfg, env) = (source.at("boot/grub2/grub.cfg"), source.at("boot/grub2/grubenv"));
         // The firmware's console is the serial one already.
         let text = fs::read_to_string(&cfg)?;
@@ -117,10 +140,123 @@ impl Loader {
                 fs::remove_file(&env)?;
                 symlink("../efi/EFI/redhat/grubenv", &env)?;
             }
+            Self::SystemdBoot => {}
         }
         Ok(())
     }
 }
+
+/// The source's kernel and its entry on the partition, in the place of GRUB's.
+fn install_kernel(source: &Mounted, partition: &Path) -> Result<()> {
+    let kernel = testbed::source_kernel(source.path())?;
+    let name = kernel
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let version = name.trim_start_matches("vmlinuz-");
+    let machine = source.read("etc/machine-id").trim().to_owned();
+    let (dir, entries) = (
+        partition.join(&machine).join(version),
+        partition.join("loader/entries"),
+    );
+    for dir in [&dir, &entries] {
+        fs::create_dir_all(dir)?;
+    }
+    fs::copy(&kernel, dir.join("linux"))?;
+    fs::copy(source.at("boot/initrd.img-source"), dir.join("initrd"))?;
+    let of_grub = source.read(&format!("boot/loader/entries/{machine}-{version}.conf"));
+    let options = of_grub.lines().find(|line| line.starts_with("options "));
+    // systemd-boot knows no variables.
+    let options = options.unwrap_or_default().replace(" $tuned_params", "");
+    let entry = format!(
+        "title Demo Linux\nversion {version}\nmachine-id {machine}\n{options}\nlinux /{machine}/{version}/linux\ninitrd \
+         /{machine}/{version}/initrd\n"
+    );
+    fs::write(entries.join(format!("{machine}-{version}.conf")), entry)?;
+    fs::write(partition.join("loader/loader.conf"), "timeout 0\n")?;
+    Ok(fs::remove_dir_all(source.at("boot/grub2"))?)
+}
+
+/// A source system with UEFI on a directory, whose EFI system partition is one too.
+pub struct Source {
+    mounted: Mounted,
+    loader: Loader,
+    programs: Programs,
+    dir: tempfile::TempDir,
+}
+
+impl Source {
+    /// One with this loader.
+    ///
+    /// # Errors
+    /// When something cannot be made.
+    pub fn new(loader: Loader) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("livemode-uefi-").tempdir()?;
+        let disk = dir.path().join(DISK);
+        disk::make(&disk, &testbed::source()?, testbed::DISK_MIB)?;
+        let mounted = Mounted::new(&disk)?;
+        fs::create_dir_all(mounted.at("var/lib/leapp"))?;
+        loader.install(&mounted)?;
+        let partition = loader.mount_point();
+        let fstab =
+            mounted.read("etc/fstab") + &format!("UUID={PARTITION_UUID} /{partition} vfat umask=0077 0 0\n");
+        fs::write(mounted.at("etc/fstab"), fstab)?;
+        show_views(&mounted, partition)?;
+        let source = Self {
+            mounted,
+            loader,
+            // Of the devices nothing is known but their names.
+            programs: Programs::with("lsblk", "exit 1")?,
+            dir,
+        };
+        source.set_variable(efivars::LOADER_INFO, loader.info())?;
+        Ok(source)
+    }
+
+    /// `livemode-prep` for it; its subcommand is to follow.
+    pub fn prep(&self) -> Cmd {
+        prep(self.mounted.path()).env("PATH", self.programs.path())
+    }
+
+    /// `livemode-prep build` for it.
+    ///
+    /// # Errors
+    /// When there is no container.
+    pub fn build(&self) -> Result<Cmd> {
+        let container = testbed::container(Suite::Bookworm)?;
+        Ok(self.prep().args(["build", "--userspace"]).arg(container))
+    }
+
+    /// A variable of its firmware.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn variable(&self, name: &str) -> Result<Option<String>> {
+        efivars::read(&self.mounted.at(efivars::DIR), name)
+    }
+
+    /// Sets a variable of its firmware, or takes it away.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_variable(&self, name: &str, set: Option<&str>) -> Result<()> {
+        efivars::write(&self.mounted.at(efivars::DIR), name, set)
+    }
+
+    /// All files of its EFI system partition.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn partition(&self) -> Result<BTreeMap<PathBuf, String>> {
+        source::listing(&self.mounted.at(self.loader.mount_point()))
+    }
+}
+
+/// The source's disk, the one with the EFI system partition, and the firmware's variables, in their directory.
+const DISK: &str = "disk.img";
+const EFI_DISK: &str = "efi.img";
+const VARIABLES: &str = "variables";
 
 /// A machine on which `livemode-prep build` has run.
 pub struct Uefi {
@@ -130,33 +266,25 @@ pub struct Uefi {
 }
 
 impl Uefi {
-    /// One with this loader.
+    /// One with this loader. What `build` has put into the firmware's variables it has not got: `livemode-prep arm` is to be called
+    /// there.
     ///
     /// # Errors
     /// When something cannot be made.
     pub fn new(loader: Loader) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("livemode-uefi-").tempdir()?;
-        let at = |name: &str| dir.path().join(name);
-        let disk = at("disk.img");
-        disk::make(&disk, &testbed::source()?, testbed::DISK_MIB)?;
-        let source = Mounted::new(&disk)?;
-        fs::create_dir_all(source.at("var/lib/leapp"))?;
-        loader.install(&source)?;
-        tell_what_boots(&source)?;
-        let partition = loader.mount_point();
-        let fstab =
-            source.read("etc/fstab") + &format!("UUID={PARTITION_UUID} /{partition} vfat umask=0077 0 0\n");
-        fs::write(source.at("etc/fstab"), fstab)?;
-        show_views(&source, partition)?;
-        build(&source)?;
+        let source = Source::new(loader)?;
+        tell_what_boots(&source.mounted)?;
+        source.build()?.run()?;
+        let Source { mounted, dir, .. } = source;
         for view in VIEWS {
-            fs::remove_dir_all(source.at(view))?;
+            fs::remove_dir_all(mounted.at(view))?;
         }
-        make_partition(&source.at(partition), &at("efi.img"))?;
-        drop(source);
+        let at = |name: &str| dir.path().join(name);
+        make_partition(&mounted.at(loader.mount_point()), &at(EFI_DISK))?;
+        drop(mounted);
         Ok(Self {
-            firmware: Firmware::new(at("variables"))?,
-            disks: vec![Drive::new(disk), Drive::new(at("efi.img"))],
+            firmware: Firmware::new(at(VARIABLES))?,
+            disks: [DISK, EFI_DISK].map(at).map(Drive::new).to_vec(),
             dir,
         })
     }
@@ -201,13 +329,24 @@ impl Uefi {
     }
 }
 
+/// What each boot of the source does before its report.
+const TELL: &str = r#"
+livemode-prep status 2>&1 | sed 's/^/status: /'
+if rm /etc/demo-arm 2>/dev/null; then
+    livemode-prep arm 2>&1 | sed 's/^/armed: /'
+    systemctl --no-block reboot
+    sleep 1000
+fi
+"#;
+
 /// Each boot of the source says on the console what boots next.
 fn tell_what_boots(source: &Mounted) -> Result<()> {
     fs::copy(binary("livemode-prep"), source.at("usr/bin/livemode-prep"))?;
     let dir = source.at("etc/systemd/system/demo-report.service.d");
     fs::create_dir_all(&dir)?;
-    let unit = "[Service]\nExecStartPre=-/bin/sh -c 'livemode-prep status 2>&1 | sed \"s/^/status: /\"'\n";
-    Ok(fs::write(dir.join("status.conf"), unit)?)
+    fs::write(source.at("usr/bin/demo-loader"), TELL)?;
+    let unit = "[Service]\nExecStartPre=-/bin/sh /usr/bin/demo-loader\n";
+    Ok(fs::write(dir.join("loader.conf"), unit)?)
 }
 
 fn show_views(source: &Mounted, partition: &str) -> Result<()> {
@@ -227,16 +366,6 @@ fn show_views(source: &Mounted, partition: &str) -> Result<()> {
         symlink(format!("../../{name}"), by_uuid.join(uuid))?;
     }
     Ok(())
-}
-
-/// Of the devices nothing is known but their names.
-fn build(source: &Mounted) -> Result<()> {
-    let programs = Programs::with("lsblk", "exit 1")?;
-    prep(source.path())
-        .env("PATH", programs.path())
-        .args(["build", "--userspace"])
-        .arg(testbed::container(Suite::Bookworm)?)
-        .run()
 }
 
 /// Makes a disk with an EFI system partition of what lies in a directory, which is empty afterwards: not every kernel that
@@ -264,9 +393,9 @@ fn make_partition(tree: &Path, image: &Path) -> Result<()> {
             .arg(&path)
             .arg("::")
             .run()?;
-        fs::remove_dir_all(&path)?;
     }
-    Ok(())
+    fs::remove_dir_all(tree)?;
+    Ok(fs::create_dir(tree)?)
 }
 
 /// A program of mtools, for the partition of a disk.
