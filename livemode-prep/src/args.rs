@@ -68,7 +68,11 @@ pub(crate) enum Command {
     /// Show what is prepared, and how the last upgrade went
     Status(Json),
     /// Take back everything that build made; a second call is no error
-    Remove,
+    Remove {
+        /// Only if the upgrade has succeeded, and neither leapp nor somebody's own boot entry still needs it; else do nothing
+        #[arg(long)]
+        after_success: bool,
+    },
     /// Print all that a plan is made from, for plan --facts; passwords in it are masked
     #[command(hide = true)]
     Facts(Userspace),
