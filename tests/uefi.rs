@@ -1,5 +1,8 @@
 //! Machines with UEFI: from `build` to the upgraded system, by what the firmware's loader picks.
 #![allow(clippy::unwrap_used)]
+use std::fs;
+
+use livemode_common::contract::LEAPP_LOG;
 use livemode_common::loader::systemd_boot::{DEFAULT, ONE_SHOT};
 use livemode_tests::source::differences;
 use livemode_tests::uefi::{Loader, Source, Uefi};
@@ -10,6 +13,8 @@ const OURS: &str = "abcdef0123456789abcdef0123456789-livemode";
 fn upgrade(machine: &Uefi) -> String {
     let console = machine.boot_until_it_rests().unwrap();
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
+    // What early boot would say.
+    assert!(!console.contains("changing what boots next"), "{console}");
     assert!(
         console.contains("report: booted Demo Linux release 2"),
         "{console}"
@@ -60,8 +65,19 @@ fn vm_systemd_boot_arms_boots_and_hands_over() {
     let entry = format!("loader/entries/{ours}");
     let text = machine.on_partition(&entry).unwrap().unwrap();
     assert!(text.contains("\nlinux /vmlinuz-livemode.x86_64\n"), "{text}");
-    std::fs::write(machine.mounted().unwrap().at("etc/demo-arm"), "").unwrap();
+    let disk = machine.mounted().unwrap();
+    fs::write(disk.at("etc/demo-arm"), "").unwrap();
+    // A scriptlet that would tell the loader something.
+    let leapp = disk.read("usr/bin/leapp").replace(
+        "def main():\n",
+        "def main():\n    try:\n        open(\"/sys/firmware/efi/efivars/LoaderEntryX-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f\", \"wb\")\n    \
+         except OSError as error:\n        say(\"the loader is told nothing: error %d\" % error.errno)\n",
+    );
+    fs::write(disk.at("usr/bin/leapp"), leapp).unwrap();
+    drop(disk);
     let console = upgrade(&machine);
+    let log = machine.mounted().unwrap().read(LEAPP_LOG);
+    assert!(log.contains("the loader is told nothing: error 30"), "{log}");
     let armed: Vec<&str> = console.lines().filter(|line| line.contains("armed: ")).collect();
     assert!(
         armed.len() == 2
@@ -78,6 +94,34 @@ fn vm_systemd_boot_arms_boots_and_hands_over() {
         "{console}"
     );
     assert_eq!(machine.on_partition(&entry).unwrap(), None);
+}
+
+/// The power goes while leapp runs, before it has changed anything: early boot finds that, keeps the upgrade as what boots, and the
+/// live system gives what boots back.
+#[test]
+fn vm_systemd_boot_comes_back_to_the_old_system_after_a_power_cut() {
+    let machine = Uefi::new(Loader::SystemdBoot).unwrap();
+    let disk = machine.mounted().unwrap();
+    fs::write(disk.at("etc/demo-arm"), "").unwrap();
+    fs::write(
+        disk.at("usr/bin/leapp"),
+        "#!/bin/sh\necho leapp-hangs; sleep 1000\n",
+    )
+    .unwrap();
+    drop(disk);
+    let console = machine
+        .with(|mut running| {
+            running.expect("leapp-hangs")?;
+            running.reset()?;
+            running.wait()
+        })
+        .unwrap();
+    let after = console.rsplit("leapp-hangs").next().unwrap();
+    assert!(after.contains("livemode: the old system boots in "), "{after}");
+    assert!(!console.contains("changing what boots next"), "{console}");
+    assert!(after.contains("report: booted Demo Linux release 1"), "{after}");
+    let old = "status: next boot  abcdef0123456789abcdef0123456789-6.";
+    assert!(after.contains(old), "{after}");
 }
 
 #[test]

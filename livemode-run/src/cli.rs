@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<()> {
                 .manifest
                 .as_ref()
                 .and_then(|manifest| Loader::of(&source, manifest));
-            let stand_in = loader.and_then(|loader| loader.planned_stand_in());
+            let stand_in = loader.map(|loader| loader.planned_stand_in());
             print(
                 &UpgradePlan::new(&source, &facts.tracing, stand_in.as_ref()),
                 json,

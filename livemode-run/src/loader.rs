@@ -27,11 +27,13 @@ pub(crate) struct Loader {
     variables: PathBuf,
 }
 
-/// A bind mount of the upgrade's container: a file of this machine, and the path that it covers there.
+/// A bind mount of the upgrade's container: what of this machine is seen there, and the path that it covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StandIn {
     pub(crate) file: PathBuf,
     pub(crate) covers: String,
+    /// Nothing is written to it there.
+    pub(crate) is_read_only: bool,
 }
 
 impl Loader {
@@ -84,11 +86,11 @@ impl Loader {
     }
 
     /// GRUB's block as leapp and the scriptlets see and change it: as it was before the upgrade. In a run that `resumes` another,
-    /// what that one has set goes on to be used. The firmware's variables they do not reach.
+    /// what that one has set goes on to be used. The firmware's variables they only read.
     ///
     /// # Errors
     /// When the block cannot be read, or its copy not written.
-    pub(crate) fn stand_in(&self, resumes: bool) -> Result<Option<StandIn>> {
+    pub(crate) fn stand_in(&self, resumes: bool) -> Result<StandIn> {
         let file = self.kept_aside();
         if let Store::Grubenv(block) = self.store() {
             if !resumes || Grubenv::read(&file).is_err() {
@@ -101,13 +103,18 @@ impl Loader {
     }
 
     /// The same before it is made.
-    pub(crate) fn planned_stand_in(&self) -> Option<StandIn> {
+    pub(crate) fn planned_stand_in(&self) -> StandIn {
         match &self.own.keeper {
-            Keeper::Grub { grubenv, .. } => Some(StandIn {
+            Keeper::Grub { grubenv, .. } => StandIn {
                 file: self.kept_aside(),
                 covers: grubenv.clone(),
-            }),
-            Keeper::SystemdBoot { .. } => None,
+                is_read_only: false,
+            },
+            Keeper::SystemdBoot { .. } => StandIn {
+                file: self.variables.clone(),
+                covers: format!("/{}", efivars::DIR),
+                is_read_only: true,
+            },
         }
     }
 
@@ -325,7 +332,7 @@ mod tests {
             pairs(&[("saved_entry", OURS), ("next_entry", OURS)])
         );
         assert_eq!(loader.boots().unwrap(), [OURS, OURS]);
-        let stand_in = loader.stand_in(false).unwrap().unwrap();
+        let stand_in = loader.stand_in(false).unwrap();
         assert_eq!(stand_in.covers, "/boot/grub2/grubenv");
         assert_eq!(variables(&stand_in.file), pairs(&[("saved_entry", "a1-5")]));
         let mut set = Grubenv::read(&stand_in.file).unwrap();
@@ -333,7 +340,7 @@ mod tests {
         set.set("kernelopts", "ro");
         set.write_in_place(&stand_in.file).unwrap();
         // A run that resumes this one goes on with it.
-        assert_eq!(loader.stand_in(true).unwrap().as_ref(), Some(&stand_in));
+        assert_eq!(loader.stand_in(true).unwrap(), stand_in);
         assert_eq!(loader.target().unwrap().id, "a1-6");
         assert_eq!(variables(&block(&loader))[0].1, OURS);
 
@@ -349,7 +356,7 @@ mod tests {
     #[test]
     fn what_a_run_has_set_that_came_to_nothing_is_forgotten() {
         let (_dir, loader) = source();
-        let stand_in = loader.stand_in(false).unwrap().unwrap();
+        let stand_in = loader.stand_in(false).unwrap();
         let mut set = Grubenv::read(&stand_in.file).unwrap();
         set.set(SAVED_ENTRY, "a1-6");
         set.write_in_place(&stand_in.file).unwrap();
@@ -413,7 +420,8 @@ mod tests {
         let ours = Some(format!("{OURS}.conf"));
         loader.keep_ours().unwrap();
         assert_eq!(told(), [ours.clone(), ours]);
-        assert_eq!(loader.stand_in(false).unwrap(), None);
+        let stand_in = loader.stand_in(false).unwrap();
+        assert!(stand_in.is_read_only && stand_in.covers == "/sys/firmware/efi/efivars");
         loader.give_back().unwrap();
         assert_eq!(told(), [None, None]);
         assert_eq!(loader.boots().unwrap(), ["a1-5.conf", "a1-5.conf"]);

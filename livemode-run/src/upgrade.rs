@@ -100,8 +100,7 @@ fn steps(
     let stand_in = loader
         .as_ref()
         .map(|loader| loader.stand_in(resumes))
-        .transpose()?
-        .flatten();
+        .transpose()?;
     if let Tracing::Into(path) = &facts.tracing {
         if let Err(error) = trace::prepare(path) {
             facts.tracing = Tracing::Impossible(format!("{error:#}"));

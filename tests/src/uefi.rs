@@ -15,7 +15,7 @@ use crate::disk::{self, Mounted};
 use crate::grub;
 use crate::source::{self, prep};
 use crate::testbed::{self, Suite};
-use crate::vm::{Boot, Drive, Machine};
+use crate::vm::{Boot, Drive, Machine, Running};
 
 /// Debian's suite with the firmware.
 const SUITE: &str = "bookworm";
@@ -294,11 +294,19 @@ impl Uefi {
     /// # Errors
     /// As [`Machine::run`].
     pub fn boot_until_it_rests(&self) -> Result<String> {
+        self.with(Running::wait)
+    }
+
+    /// The same with somebody at its console and its reset button.
+    ///
+    /// # Errors
+    /// As [`Machine::with`].
+    pub fn with<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
         let machine = Machine {
             reboots: true,
             ..Machine::new(&self.disks, Boot::Uefi(&self.firmware))
         };
-        machine.run()
+        machine.with(act)
     }
 
     /// The source's disk, mounted here; no machine may run meanwhile.
