@@ -1,4 +1,4 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools fdisk strace zstd binutils python3-venv \
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools mtools fdisk strace zstd binutils python3-venv \
 	grub-common btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
 # Servers for the storage by network of check-all.
 SERVERS = tgt nfs-ganesha nfs-ganesha-vfs
@@ -6,6 +6,7 @@ CARGO = cargo
 DESTDIR =
 PREFIX = /usr
 SHARE = $(DESTDIR)$(PREFIX)/share
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/livemode
 # A repository of leapp's once `livemode-prep actors install` has made it one.
 ACTORS = $(SHARE)/leapp-repository/custom-repositories/livemode
@@ -98,6 +99,9 @@ install:
 	install -D -m 0755 -t $(LIBEXEC) $(BUILT)/livemode-boot $(BUILT)/livemode-run
 	install -D -m 0755 -t $(SHARE)/livemode/dracut/90livemode livemode-boot/dracut/90livemode/*.sh
 	install -D -m 0644 -t $(SHARE)/livemode/systemd livemode-run/systemd/*.service
+	install -D -m 0644 -t $(UNITS) livemode-prep/systemd/*.service
+	install -d $(UNITS)/multi-user.target.wants
+	ln -sf ../livemode-cleanup.service $(UNITS)/multi-user.target.wants/
 	install -D -m 0644 -t $(SHARE)/man/man8 livemode-prep/man/*.8 livemode-boot/man/*.8 livemode-run/man/*.8
 	install -D -m 0644 -t $(SHARE)/man/man5 livemode-prep/man/livemode.yaml.5
 	install -D -m 0644 -t $(SHARE)/bash-completion/completions packaging/completions/bash/*

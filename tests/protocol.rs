@@ -154,7 +154,7 @@ impl Machine {
         };
         match decide(seen) {
             Decision::Start => {
-                self.set(Boots::Old(OLD));
+                self.set(Boots::Old(Some(OLD)));
                 faults.cut()?;
                 self.record(Change::new(Phase::Booted, state.attempt, "up"));
             }
@@ -169,7 +169,7 @@ impl Machine {
                 return Err(Down);
             }
             Decision::GoBack(_) => {
-                self.set(Boots::Old(OLD));
+                self.set(Boots::Old(Some(OLD)));
                 return Err(Down);
             }
         }
@@ -236,7 +236,7 @@ impl Machine {
             is_attended: false,
         };
         if !self.begun {
-            self.set(Boots::Old(OLD));
+            self.set(Boots::Old(Some(OLD)));
             faults.cut()?;
         }
         match after_failure(left, &self.config) {

@@ -2,6 +2,9 @@
 //! says of the very same layout (tests/fixtures/storage). Beside each, with the feature `all`: does stock dmsquash-live
 //! find the image there?
 #![allow(clippy::unwrap_used)]
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
 use livemode_tests::layout::{Assembled, Layout, Volume};
 
 const ROOT: Volume = Volume {
@@ -58,7 +61,7 @@ modprobe raid1
 array() { # array NAME UUID-END DEVICE...
     local name=$1 uuid=6c697665:6d6f4d6f:8d6f0000:0000$2
     shift 2
-    mdadm --create "/dev/$name" --quiet --run --level=1 --raid-devices=$# --metadata=1.2 --assume-clean \
+    mdadm --create "/dev/$name" --quiet --run --level=1 --raid-devices=$# --metadata=${metadata:-1.2} --assume-clean \
         --uuid="$uuid" --homehost=any "$@" 2>/dev/null
     udevadm settle
 }
@@ -77,8 +80,8 @@ fn upgrade(layout: &Layout) -> (Assembled, String) {
     (assembled, console)
 }
 
-#[test]
-fn vm_two_volume_groups_with_var_and_usr_on_their_own() {
+/// Two volume groups: one with the root, one with /usr and /var.
+fn two_groups() -> Layout {
     let make = format!(
         "{PARTITION}{LVM}
 partition /dev/vdb ''; partition /dev/vdc ''
@@ -87,7 +90,7 @@ volume vg1 root 2400m; volume vg2 var 1600m; volume vg2 usr 800m
 put volume0 /dev/vg1/root; put volume1 /dev/vg2/usr; put volume2 /dev/vg2/var
 "
     );
-    let layout = Layout {
+    Layout {
         name: "lvm",
         disks: &[2600, 2600],
         volumes: &[
@@ -108,8 +111,12 @@ put volume0 /dev/vg1/root; put volume1 /dev/vg2/usr; put volume2 /dev/vg2/var
         // Another would keep the other volumes from being activated.
         arguments: "rd.lvm.lv=vg1/root",
         ..Layout::PLAIN
-    };
-    let (assembled, _) = upgrade(&layout);
+    }
+}
+
+#[test]
+fn vm_two_volume_groups_with_var_and_usr_on_their_own() {
+    let (assembled, _) = upgrade(&two_groups());
     let arguments = &assembled.manifest.boot.arguments;
     assert!(
         arguments
@@ -120,6 +127,35 @@ put volume0 /dev/vg1/root; put volume1 /dev/vg2/usr; put volume2 /dev/vg2/var
         arguments.contains(" rd.lvm.vg=vg2") && !arguments.contains("rd.lvm.lv"),
         "{arguments}"
     );
+}
+
+/// The image lies on the root, our records in /var: early boot brings up both groups, decides by the records, and writes there.
+#[test]
+fn vm_records_on_another_volume_group_than_the_image() {
+    let layout = Layout {
+        config: "livemode: {squashfs_image_path: /opt/live.img}\n",
+        arrange: |root| Ok(std::fs::create_dir_all(root.join("opt"))?),
+        ..two_groups()
+    };
+    let assembled = Assembled::new(&layout).unwrap();
+    let arguments = &assembled.manifest.boot.arguments;
+    for words in [
+        "root=livemode:UUID=6c697665-6d6f-4d6f-8d6f-000000000001 rd.live.dir=/opt ",
+        " livemode.state=UUID=6c697665-6d6f-4d6f-8d6f-000000000002:/lib/leapp/livemode ",
+        " rd.lvm.vg=vg1 rd.lvm.vg=vg2",
+    ] {
+        assert!(arguments.contains(words), "{arguments}");
+    }
+    let refused =
+        arguments.replace(&assembled.manifest.image.sha256, &"0".repeat(64)) + " livemode.countdown=1";
+    let console = assembled.boot_with(&refused).unwrap();
+    assert!(
+        console.contains("has the wrong digest")
+            && console.contains("livemode-prep status will tell it there"),
+        "{console}"
+    );
+    let console = assembled.boot().unwrap();
+    assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
 }
 
 #[test]
@@ -151,6 +187,95 @@ finish() {{ vgchange -q -an vg1 >/dev/null; mdadm --stop --quiet /dev/md0; }}
         arguments.contains(" rd.md.uuid=6c697665:6d6f4d6f:8d6f0000:00000010 rd.lvm.vg=vg1")
             && !arguments.contains("rd.md=0"),
         "{arguments}"
+    );
+}
+
+/// /boot on a mirror as anaconda makes it, to which GRUB does not write: early boot clears what boots once, and so a machine whose
+/// image is refused comes back.
+#[test]
+fn vm_boot_on_a_mirror_where_grub_cannot_clear_what_boots_once() {
+    const BOOT_UUID: &str = "6c697665-6d6f-4d6f-8d6f-000000000004";
+    /// What GRUB reads, with /boot on its own.
+    fn arrange(root: &Path) -> anyhow::Result<()> {
+        let mut files = vec![root.join("boot/grub2/grub.cfg")];
+        for entry in std::fs::read_dir(root.join("boot/loader/entries"))? {
+            files.push(entry?.path());
+        }
+        for file in files {
+            let text = std::fs::read_to_string(&file)?;
+            let text = text.replace(" /boot/", " /");
+            let text = text.replace("6c697665-6d6f-4d6f-8d6f-64656d6f3031", BOOT_UUID);
+            std::fs::write(file, text)?;
+        }
+        Ok(())
+    }
+    fn spoil(root: &Path) -> anyhow::Result<()> {
+        let image = std::fs::File::options()
+            .write(true)
+            .open(root.join("var/lib/leapp/live-upgrade.img"))?;
+        Ok(image.write_all_at(b"spoilt", 1 << 20)?)
+    }
+    let make = format!(
+        "{PARTITION}{MD}
+partition /dev/vdc ''; partition /dev/vdd ''
+metadata=1.0 array md0 0020 /dev/vdc1 /dev/vdd1
+put volume0 /dev/vdb
+put volume1 /dev/md0
+finish() {{ mdadm --stop --quiet /dev/md0; }}
+"
+    );
+    let layout = Layout {
+        name: "md-boot",
+        disks: &[2400, 300, 300],
+        volumes: &[
+            Volume {
+                device: "/dev/vdb",
+                ..ROOT
+            },
+            Volume {
+                target: "/boot",
+                uuid: BOOT_UUID,
+                device: "/dev/md0",
+                size_mib: 256,
+                // The old system of these tests has no mdadm.
+                options: "nofail,x-systemd.device-timeout=1",
+                ..ROOT
+            },
+        ],
+        make: make.leak(),
+        boot_entry: "grub",
+        config: "livemode: {}\n",
+        arrange,
+        spoil,
+        ..Layout::PLAIN
+    };
+    let assembled = Assembled::new(&layout).unwrap();
+    let arguments = &assembled.manifest.boot.arguments;
+    for words in [
+        &format!(" livemode.grubenv=UUID={BOOT_UUID}:/grub2/grubenv "),
+        " rd.md.uuid=6c697665:6d6f4d6f:8d6f0000:00000020",
+    ] {
+        assert!(arguments.contains(words), "{arguments}");
+    }
+    let prefix = "(mduuid/6c6976656d6f4d6f8d6f000000000020)/grub2";
+    let console = assembled.boot_by_grub(prefix).unwrap();
+    assert!(
+        console.contains("diskfilter writes are not supported"),
+        "{console}"
+    );
+    let booted: Vec<&str> = console
+        .split("Booting `")
+        .skip(1)
+        .map(|rest| rest.split('\'').next().unwrap())
+        .collect();
+    assert!(
+        matches!(booted[..], ["LiveMode upgrade", own] if own.starts_with("Demo Linux (")),
+        "{booted:?}: {console}"
+    );
+    assert!(console.contains("has the wrong digest"), "{console}");
+    assert!(
+        console.contains("report: booted Demo Linux release 1"),
+        "{console}"
     );
 }
 

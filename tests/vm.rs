@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use livemode_common::contract::{JOURNAL_LOG, LEAPP_LOG, STATE_DIR};
+use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::subject::Subject;
 use livemode_tests::testbed::Suite;
 
@@ -186,6 +187,60 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
         status.contains("prepared   nothing\nupgrade    succeeded: "),
         "{status}"
     );
+}
+
+/// The package's unit clears up at the first boot of the upgraded system, and does nothing before.
+#[test]
+fn vm_what_an_upgrade_leaves_goes_at_the_first_boot_of_the_upgraded_system() {
+    const UNIT: &str = "livemode-cleanup.service";
+    let subject = default();
+    let disk = subject.mounted().unwrap();
+    let units = disk.at("usr/lib/systemd/system");
+    let unit = workspace().join("livemode-prep/systemd").join(UNIT);
+    std::fs::copy(unit, units.join(UNIT)).unwrap();
+    std::os::unix::fs::symlink(
+        format!("../{UNIT}"),
+        units.join("multi-user.target.wants").join(UNIT),
+    )
+    .unwrap();
+    std::fs::copy(binary("livemode-prep"), disk.at("usr/sbin/livemode-prep")).unwrap();
+    drop(disk);
+    let status = |subject: &Subject| subject.prep(|prep| prep.arg("status").read()).unwrap();
+
+    // Before the upgrade the old system boots once more.
+    subject.prep(|prep| prep.arg("disarm").run()).unwrap();
+    let console = subject.boot_until_it_rests().unwrap();
+    assert!(
+        console.contains("report: booted Demo Linux release 1"),
+        "{console}"
+    );
+    assert!(status(&subject).contains("upgrade    prepared: "));
+
+    subject.prep(|prep| prep.arg("arm").run()).unwrap();
+    let [ours, target] = subject.next_boots().unwrap();
+    let console = subject.boot_until_it_rests().unwrap();
+    assert!(
+        console.contains("report: booted Demo Linux release 2"),
+        "{console}"
+    );
+    let status = status(&subject);
+    assert!(
+        status.contains("prepared   nothing\nupgrade    succeeded: "),
+        "{status}"
+    );
+    let disk = subject.mounted().unwrap();
+    for path in [
+        IMAGE,
+        STATE_DIR,
+        "boot/vmlinuz-livemode.x86_64",
+        "boot/initramfs-livemode.x86_64.img",
+    ] {
+        assert!(!disk.at(path).exists(), "{path}");
+    }
+    assert!(!disk.at(&format!("boot/loader/entries/{ours}.conf")).exists());
+    assert!(disk
+        .read("boot/grub2/grubenv")
+        .contains(&format!("saved_entry={target}\n")));
 }
 
 #[test]

@@ -53,8 +53,8 @@ struct Image {
     mounts: MountStack,
 }
 
-/// An error unless dracut's initqueue may end: the image's device is there, or the image comes from a URL (dracut
-/// itself then waits for the network). At the deadline the other conditions of the queue, in `conditions`, go: a
+/// An error unless dracut's initqueue may end: the devices of the image and of the records are there, or the image comes from
+/// a URL (dracut itself then waits for the network). At the deadline the other conditions of the queue, in `conditions`, go: a
 /// network that never comes must not keep the machine for ever.
 pub(crate) fn settled(plan: &MountPlan, conditions: Option<&Path>) -> Result<()> {
     if uptime_s()? >= plan.deadline_s {
@@ -68,8 +68,13 @@ pub(crate) fn settled(plan: &MountPlan, conditions: Option<&Path>) -> Result<()>
         }
         return Ok(());
     }
-    match plan.sources.first() {
-        Some(Source::Disk(disk)) if !is_block_device(&disk.device) => bail!("waiting for {}", disk.reference),
+    if let Some(Source::Disk(disk)) = plan.sources.first() {
+        if !is_block_device(&disk.device) {
+            bail!("waiting for {}", disk.reference);
+        }
+    }
+    match &plan.state_device {
+        Some(device) if !is_block_device(device) => bail!("waiting for {}", device.display()),
         _ => Ok(()),
     }
 }
@@ -127,7 +132,7 @@ fn obtain(plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
 }
 
 fn from_disk(disk: &Disk, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
-    let device = device::wait(disk)?;
+    let device = device::wait(&disk.device, &disk.reference, disk.deadline_s)?;
     clock.done("wait for the device");
     let mut faults = Vec::new();
     for device in device::with_the_same_name(disk, device) {
@@ -195,8 +200,7 @@ fn from_url(url: &Fetch, plan: &MountPlan, clock: &mut Clock) -> Result<Image> {
     })
 }
 
-/// Records a refusal in the source system's state.json, where the plan says that it lies on the image's device; gives
-/// whether it did. Neither success nor a failed attempt of the upgrade is hidden by it.
+/// Records a refusal in the source system's state.json, where the plan says on which device that lies; gives whether it did. Neither success nor a failed attempt of the upgrade is hidden by it.
 pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
     with_records(plan, |records| {
         // Only what `build` has begun: no other disk is written to.
@@ -207,17 +211,17 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
     })
 }
 
-/// Calls `act` with the source system's records, mounted for that moment; false where they do not lie on the image's
-/// device, or that is not there.
+/// Calls `act` with the source system's records, mounted for that moment; false where it is not known on which device
+/// they lie, or that is not there.
 pub(crate) fn with_records(plan: &MountPlan, act: impl FnOnce(&Records) -> Result<bool>) -> Result<bool> {
-    let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
+    let (Some((device, mount)), Some(dir)) = (plan.records(), &plan.state_dir) else {
         return Ok(false);
     };
-    if !is_block_device(&disk.device) {
+    if !is_block_device(device) {
         return Ok(false);
     }
     let mut mounts = MountStack::default();
-    device::mount(&disk.device, &disk.mount, &mut mounts)?;
+    device::mount(device, mount, &mut mounts)?;
     let result = act(&Records::in_dir(dir))?;
     mounts.unmount()?;
     Ok(result)

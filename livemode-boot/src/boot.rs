@@ -23,26 +23,29 @@ fn steps(plan: &MountPlan) -> Result<()> {
         Found::nothing()
     });
     match (decide(found.seen(plan)), found.own()) {
-        (Decision::Mount, _) => {}
+        // Whatever the records would say: what GRUB could not clear boots no more by itself.
+        (Decision::Mount, _) => loader::tell(loader::clear_next(plan)),
         (Decision::Start, own) => {
             // First of all: whatever comes now, the next boot is the old system.
             loader::tell(match own {
-                Some(own) => loader::set(plan, own, Boots::Old(&own.former_default)),
+                Some(own) => loader::set(plan, own, own.old()),
                 None => loader::clear_next(plan),
             });
             record(plan, Phase::Booted, "early boot has taken the image")?;
         }
         (Decision::Resume, Some(own)) => loader::tell(loader::set(plan, own, Boots::Upgrade)),
         (Decision::Resume, None) => {}
-        (Decision::Finish(target), Some(own)) => match loader::set(plan, own, Boots::New(&target)) {
-            Ok(_) => {
-                let message = "leapp has finished; the upgraded system is the default";
-                loader::tell(record(plan, Phase::Succeeded, message));
-                return wayback::to_new_system(&target);
+        (Decision::Finish(target), Some(own)) => {
+            match loader::set(plan, own, Boots::New(&own.keeper.called(&target))) {
+                Ok(_) => {
+                    let message = "leapp has finished; the upgraded system is the default";
+                    loader::tell(record(plan, Phase::Succeeded, message));
+                    return wayback::to_new_system(&target);
+                }
+                // The live system, which has other means, tries it once more.
+                Err(error) => loader::tell(Err(error)),
             }
-            // The live system, which has other means, tries it once more.
-            Err(error) => loader::tell(Err(error)),
-        },
+        }
         (Decision::Finish(_), None) => {}
         (Decision::GoBack(why), _) => bail!(why),
     }

@@ -25,7 +25,7 @@ pub(crate) enum Decision {
     Start,
     /// The image is mounted, and its entry stays what boots: the upgrade is under way.
     Resume,
-    /// The image is mounted, and nothing else is touched.
+    /// The image is mounted, and of the loader only what was to boot once is cleared.
     Mount,
     /// The upgrade is done: the entry of this id is made the default, and the machine boots it.
     Finish(String),

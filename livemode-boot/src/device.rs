@@ -23,19 +23,14 @@ const STICKY: u32 = 0o1000;
 /// seen: 2 s.
 const MOUNT_TRIES: u32 = 20;
 
-/// The device node behind the reference, once it is there.
-pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {
-    let device = &disk.device;
+/// The device node behind a link of udev's, once it is there; `reference` is what messages call it.
+pub(crate) fn wait(device: &Path, reference: &str, deadline_s: u64) -> Result<PathBuf> {
     if !is_block_device(device) {
         say(Level::Info, &format!("waiting for {}", device.display()));
     }
     while !is_block_device(device) {
-        if uptime_s()? >= disk.deadline_s {
-            let s = disk.deadline_s;
-            bail!(
-                "the device {} did not appear within {s} s of boot",
-                disk.reference
-            );
+        if uptime_s()? >= deadline_s {
+            bail!("the device {reference} did not appear within {deadline_s} s of boot");
         }
         std::thread::sleep(POLL);
     }
@@ -293,7 +288,7 @@ mod tests {
     #[test]
     fn a_device_that_is_none_is_waited_for_until_the_deadline() {
         for device in ["/dev/nowhere", "/dev/null", "/etc"] {
-            let fault = wait(&disk("UUID=x", device, Path::new("/"))).unwrap_err();
+            let fault = wait(Path::new(device), "UUID=x", 0).unwrap_err();
             assert_eq!(
                 fault.to_string(),
                 "the device UUID=x did not appear within 0 s of boot"

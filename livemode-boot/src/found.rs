@@ -1,5 +1,6 @@
 //! What the records of the source system say, read once in early boot.
 use anyhow::Result;
+use livemode_common::loader::store::Keeper;
 use livemode_common::mount::MountStack;
 use livemode_common::records::{Manifest, OwnEntry, Records, State};
 
@@ -27,10 +28,16 @@ impl Found {
     pub(crate) fn seen<'a>(&'a self, plan: &'a MountPlan) -> Seen<'a> {
         Seen {
             build: plan.build.as_deref(),
-            has_loader: plan.grubenv.is_some(),
+            has_loader: plan.grubenv.is_some() || self.has_systemd_boot(),
             built: self.manifest.as_ref().map(|manifest| manifest.id.as_str()),
             state: self.state(),
         }
+    }
+
+    /// Its variables are reached wherever the line says nothing of a loader.
+    fn has_systemd_boot(&self) -> bool {
+        let keeper = self.own().map(|own| &own.keeper);
+        matches!(keeper, Some(Keeper::SystemdBoot { .. }))
     }
 
     /// The build's own entry.
@@ -46,14 +53,14 @@ impl Found {
     }
 }
 
-/// Reads the records where the line says that they lie on the image's file system.
+/// Reads the records where the line says on which device they lie.
 pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
-    let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
+    let (Some((device, mount)), Some(dir)) = (plan.records(), &plan.state_dir) else {
         return Ok(Found::nothing());
     };
-    let device = device::wait(disk)?;
+    device::wait(device, &device.display().to_string(), plan.deadline_s)?;
     let mut mounts = MountStack::default();
-    device::mount(&device, &disk.mount, &mut mounts)?;
+    device::mount(device, mount, &mut mounts)?;
     let records = Records::in_dir(dir);
     let found = Found {
         manifest: records.manifest().ok().flatten(),

@@ -1,11 +1,13 @@
-//! What boots next, changed from early boot: GRUB's environment block on its own file system.
-use std::path::Path;
+//! What boots next, changed from early boot: GRUB's environment block on its own file system, or the firmware's variables.
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use livemode_common::loader::efivars;
 use livemode_common::loader::grubenv::{Grubenv, NEXT_ENTRY};
-use livemode_common::loader::own::{changed, Boots};
-use livemode_common::mount::MountStack;
+use livemode_common::loader::own::Boots;
+use livemode_common::loader::store::{Keeper, Store};
+use livemode_common::mount::{MountSpec, MountStack};
 use livemode_common::records::OwnEntry;
 
 use crate::console::{say, Level};
@@ -17,56 +19,58 @@ const POLL: Duration = Duration::from_millis(100);
 /// /boot's device is a disk's own partition mostly, there with the first of udev's events: 20 s.
 const TRIES: u32 = 200;
 
-/// Makes `boots` true; gives whether the block was changed. Without a block on the line nothing is done.
+/// Makes `boots` true; gives whether anything had to be changed. Without a block of GRUB's on the line nothing is done to one.
 ///
 /// # Errors
-/// When the block cannot be reached, read or written.
+/// When what the loader goes by cannot be reached, read or written.
 pub(crate) fn set(plan: &MountPlan, own: &OwnEntry, boots: Boots) -> Result<bool> {
-    with_block(
-        plan,
-        |path| Grubenv::read_or_mend(path, &own.former_default),
-        |env| changed(env, &own.id, boots),
-    )
+    match &own.keeper {
+        Keeper::Grub { .. } => with_block(plan, |block| {
+            Grubenv::read_or_mend(&block, &own.former_default)?;
+            Store::Grubenv(block).set(&own.id, boots)
+        }),
+        Keeper::SystemdBoot { .. } => with_variables(|dir| Store::Variables(dir).set(&own.id, boots)),
+    }
 }
 
 /// The entry boots no more by itself, though nothing is known of the build: the variable that GRUB may not have been able
-/// to clear goes.
+/// to clear goes. systemd-boot clears its own before it boots anything.
 ///
 /// # Errors
 /// Those of [`set`].
 pub(crate) fn clear_next(plan: &MountPlan) -> Result<bool> {
-    with_block(plan, Grubenv::read, |env| {
-        let mut env = env.clone();
-        if env.get(NEXT_ENTRY).is_some() {
-            env.set(NEXT_ENTRY, "");
+    with_block(plan, |block| {
+        let mut env = Grubenv::read(&block)?;
+        if env.get(NEXT_ENTRY).is_none() {
+            return Ok(false);
         }
-        env
+        env.set(NEXT_ENTRY, "");
+        env.write_in_place(&block).map(|()| true)
     })
 }
 
-fn with_block(
-    plan: &MountPlan,
-    read: impl FnOnce(&Path) -> Result<Grubenv>,
-    change: impl FnOnce(&Grubenv) -> Grubenv,
-) -> Result<bool> {
+fn with_block(plan: &MountPlan, change: impl FnOnce(PathBuf) -> Result<bool>) -> Result<bool> {
     let Some(block) = &plan.grubenv else {
         return Ok(false);
     };
     wait(block)?;
     let mut mounts = MountStack::default();
     device::mount(&block.device, &block.mount, &mut mounts)?;
-    let path = block.mount.join(&block.path);
-    let result = read(&path).and_then(|env| rewrite(&path, &env, change));
+    let result = change(block.mount.join(&block.path));
     mounts.unmount()?;
     result.with_context(|| format!("changing what boots next in /{}", block.path.display()))
 }
 
-fn rewrite(path: &Path, env: &Grubenv, change: impl FnOnce(&Grubenv) -> Grubenv) -> Result<bool> {
-    let new = change(env);
-    if new == *env {
-        return Ok(false);
+/// systemd mounts them in the initramfs already, where the kernel has what that takes by then.
+fn with_variables(change: impl FnOnce(PathBuf) -> Result<bool>) -> Result<bool> {
+    let dir = Path::new("/").join(efivars::DIR);
+    let mut mounts = MountStack::default();
+    if efivars::read(&dir, efivars::LOADER_INFO)?.is_none() {
+        mounts.mount(&MountSpec::new("efivarfs", &dir, "efivarfs", ""))?;
     }
-    new.write_in_place(path).map(|()| true)
+    let result = change(dir);
+    mounts.unmount()?;
+    result.context("changing what boots next in the firmware's variables")
 }
 
 fn wait(block: &Block) -> Result<()> {

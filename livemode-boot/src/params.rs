@@ -45,6 +45,8 @@ pub(crate) struct BootParams {
     pub(crate) overlay_size: String,
     /// Where the records are, below the device's root.
     pub(crate) state_dir: Option<PathBuf>,
+    /// The device that they lie on, where that is not the image's.
+    pub(crate) state_on: Option<ImageRef>,
     /// The build that the entry is of.
     pub(crate) build: Option<String>,
     pub(crate) grubenv: Option<Located>,
@@ -90,10 +92,16 @@ impl BootParams {
             let (dir_key, name_key) = (karg::LIVE_DIR, karg::LIVE_IMAGE);
             format!("{dir_key}={dir} {name_key}={name} is no path of a file")
         })?;
-        let state_dir = line.last(karg::STATE_DIR).map(|dir| {
-            below(Path::new(&read(dir)))
-                .ok_or_else(|| format!("{}={dir} is no path of a directory", karg::STATE_DIR))
+        let state = line.last(karg::STATE_DIR).map(|place| {
+            let place = read(place);
+            let located = Located::parse(&place).map(|located| (Some(located.on), located.path));
+            located
+                .or_else(|| Some((None, below(Path::new(&place))?)))
+                .ok_or_else(|| format!("{}={place} is no path of a directory", karg::STATE_DIR))
         });
+        let (state_on, state_dir) = state
+            .transpose()?
+            .map_or((None, None), |(on, dir)| (on, Some(dir)));
         let grubenv = line.last(karg::GRUBENV).map(|place| {
             Located::parse(&read(place))
                 .ok_or_else(|| format!("{}={place}: expected UUID=…:/path", karg::GRUBENV))
@@ -123,7 +131,8 @@ impl BootParams {
                 .iter()
                 .any(|w| w.key == karg::NO_VERIFY_SSL && w.value.as_deref() != Some("0")),
             overlay_size: overlay_size(&line)?,
-            state_dir: state_dir.transpose()?,
+            state_dir,
+            state_on,
             build: line.last(karg::BUILD).map(str::to_owned),
             grubenv: grubenv.transpose()?,
         })
@@ -213,6 +222,7 @@ mod tests {
                 any_certificate: false,
                 overlay_size: "50%".into(),
                 state_dir: Some("var/lib/leapp/livemode".into()),
+                state_on: None,
                 build: Some("b1".into()),
                 grubenv: Some(Located {
                     on: ImageRef::Uuid("1-2".into()),
@@ -233,6 +243,22 @@ mod tests {
             Check::Off("no livemode.digest=: the image is used unchecked")
         );
         assert_eq!(params.path, Path::new("var/lib/leapp/live-upgrade.img"));
+    }
+
+    #[test]
+    fn records_may_lie_on_another_device_than_the_image() {
+        let of = |place: &str| {
+            let line =
+                format!("root=livemode:/dev/vda1 livemode.digest=sha256:{DIGEST} livemode.state={place}");
+            let params = BootParams::parse(&line).unwrap();
+            (params.state_on, params.state_dir.unwrap())
+        };
+        assert_eq!(of("/var/a%20b"), (None, "var/a b".into()));
+        let on = Some(ImageRef::Uuid("1-2".into()));
+        assert_eq!(
+            of("UUID=1-2:/lib/leapp/livemode"),
+            (on, "lib/leapp/livemode".into())
+        );
     }
 
     #[test]

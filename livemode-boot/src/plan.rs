@@ -2,7 +2,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use livemode_common::contract::{RUN_BOOT, RUN_DEVICE, RUN_FETCHED, RUN_IMAGE, RUN_OVERLAY};
+use livemode_common::contract::{RUN_BOOT, RUN_DEVICE, RUN_FETCHED, RUN_IMAGE, RUN_OVERLAY, RUN_RECORDS};
 use livemode_common::image_ref::ImageRef;
 use serde::Serialize;
 
@@ -20,8 +20,11 @@ pub(crate) struct MountPlan {
     pub(crate) overlay_mount: PathBuf,
     pub(crate) overlay_size: String,
     pub(crate) sysroot: PathBuf,
-    /// Where the records are, once the device is mounted.
+    /// Where the records are, once their device is mounted.
     pub(crate) state_dir: Option<PathBuf>,
+    /// That device, where it is not the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state_device: Option<PathBuf>,
     /// The build that the entry is of.
     pub(crate) build: Option<String>,
     /// GRUB's environment block.
@@ -92,7 +95,11 @@ impl MountPlan {
             overlay_mount: RUN_OVERLAY.into(),
             overlay_size: params.overlay_size,
             sysroot: sysroot.to_owned(),
-            state_dir: params.state_dir.map(|dir| Path::new(RUN_DEVICE).join(dir)),
+            state_dir: params.state_dir.map(|dir| {
+                let is_elsewhere = params.state_on.is_some();
+                Path::new(if is_elsewhere { RUN_RECORDS } else { RUN_DEVICE }).join(dir)
+            }),
+            state_device: params.state_on.and_then(|on| on.device()),
             build: params.build,
             grubenv: params.grubenv.and_then(|located| {
                 Some(Block {
@@ -109,6 +116,16 @@ impl MountPlan {
         self.sources.iter().find_map(|source| match source {
             Source::Disk(disk) => Some(disk),
             Source::Url(_) => None,
+        })
+    }
+
+    /// The device with the records, and where it is mounted while they are looked at.
+    pub(crate) fn records(&self) -> Option<(&Path, &Path)> {
+        let own = self.state_device.as_deref();
+        let own = own.map(|device| (device, Path::new(RUN_RECORDS)));
+        own.or_else(|| {
+            self.disk()
+                .map(|disk| (disk.device.as_path(), disk.mount.as_path()))
         })
     }
 
@@ -212,7 +229,11 @@ impl fmt::Display for MountPlan {
         )?;
         writeln!(f, "mount   {} overlay of the two", self.sysroot.display())?;
         if let Some(dir) = &self.state_dir {
-            writeln!(f, "record  what becomes of it in {}", dir.display())?;
+            write!(f, "record  what becomes of it in {}", dir.display())?;
+            match &self.state_device {
+                Some(device) => writeln!(f, ", on {}", device.display())?,
+                None => writeln!(f)?,
+            }
         }
         match &self.grubenv {
             Some(block) => writeln!(
@@ -254,6 +275,21 @@ record  what becomes of it in /run/livemode/device/state
 loader  /grub2/grubenv on /dev/disk/by-uuid/1-2
 "
         );
+    }
+
+    #[test]
+    fn records_on_another_device_are_looked_at_there() {
+        let line = "root=livemode:/dev/vda1 livemode.digest=none livemode.state=UUID=3-4:/lib/leapp";
+        let plan = MountPlan::new(BootParams::parse(line).unwrap(), Path::new("/sysroot"));
+        let on = Path::new("/dev/disk/by-uuid/3-4");
+        assert_eq!(plan.records(), Some((on, Path::new("/run/livemode/records"))));
+        assert_eq!(
+            plan.state_dir.as_deref(),
+            Some(Path::new("/run/livemode/records/lib/leapp"))
+        );
+        assert!(plan.to_string().contains(
+            "record  what becomes of it in /run/livemode/records/lib/leapp, on /dev/disk/by-uuid/3-4\n"
+        ));
     }
 
     #[test]

@@ -120,8 +120,8 @@ fn lead_out(plan: &MountPlan) -> Result<bool> {
         },
     );
     match (way, found.own()) {
-        (WayOut::Old, Some(own)) => loader::set(plan, own, Boots::Old(&own.former_default)),
-        (WayOut::New(target), Some(own)) => loader::set(plan, own, Boots::New(&target)),
+        (WayOut::Old, Some(own)) => loader::set(plan, own, own.old()),
+        (WayOut::New(target), Some(own)) => loader::set(plan, own, Boots::New(&own.keeper.called(&target))),
         (WayOut::Again, _) => Ok(false),
         (_, None) => loader::clear_next(plan),
     }

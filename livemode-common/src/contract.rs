@@ -29,6 +29,8 @@ pub const LEAPP_FAILED_MARK: &str = "root/tmp_leapp_py3/.leapp_upgrade_failed";
 pub const RUN_DEVICE: &str = "/run/livemode/device";
 /// The file system with GRUB's environment block, while early boot changes that.
 pub const RUN_BOOT: &str = "/run/livemode/boot";
+/// The file system with our records, while early boot looks at them, where that is not the image's.
+pub const RUN_RECORDS: &str = "/run/livemode/records";
 /// The image fetched from a URL, in RAM.
 pub const RUN_FETCHED: &str = "/run/livemode/fetched";
 /// The mounted squashfs, in the live system.
@@ -76,7 +78,8 @@ pub mod karg {
     pub const BUILD: &str = "livemode.build";
     /// GRUB's environment block, as `UUID=…:/path`: early boot clears and sets in it what boots next.
     pub const GRUBENV: &str = "livemode.grubenv";
-    /// Directory of our records on the image's file system, where they lie on that: a refusal is recorded there.
+    /// Directory of our records, which early boot decides by and where it records a refusal: on the image's file system, or on
+    /// another as `UUID=…:/directory`.
     pub const STATE_DIR: &str = "livemode.state";
     /// With an image from a URL: the file system with the local image, which serves when the fetch fails.
     pub const LOCAL: &str = "livemode.local";

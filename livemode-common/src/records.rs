@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::fingerprint::Fingerprint;
+use crate::loader::own::Boots;
+use crate::loader::store::Keeper;
 
 mod standing;
 mod state;
@@ -50,10 +52,10 @@ pub struct BootEntry {
     pub entry: Option<OwnEntry>,
 }
 
-/// An entry of our own in GRUB's menu. Paths as the source system sees them.
+/// An entry of our own in the loader's menu. Paths as the source system sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnEntry {
-    /// Name of its file, without `.conf`.
+    /// What the loader calls it: the name of its file, for GRUB without `.conf`.
     pub id: String,
     /// Its file.
     pub path: String,
@@ -61,14 +63,29 @@ pub struct OwnEntry {
     pub kernel: String,
     /// The initramfs that it boots.
     pub initramfs: String,
-    /// GRUB's environment block.
-    pub grubenv: String,
-    /// Where early boot finds that block: `UUID=…:/path`. Without it, it does not.
-    pub grubenv_on: Option<String>,
-    /// /boot on its own file system: what GRUB's paths begin with.
+    /// Whose it is.
+    #[serde(flatten)]
+    pub keeper: Keeper,
+    /// Of GRUB, /boot on its own file system: what its paths begin with. Of systemd-boot, where the entry's partition is
+    /// mounted.
     pub boot: String,
     /// The id of the entry that boots when this one does not.
     pub former_default: String,
+}
+
+impl OwnEntry {
+    /// What the loader was told of its default before; it takes one of itself where there is nothing.
+    pub fn former_choice(&self) -> Option<&str> {
+        match &self.keeper {
+            Keeper::Grub { .. } => Some(&self.former_default),
+            Keeper::SystemdBoot { former_choice, .. } => former_choice.as_deref(),
+        }
+    }
+
+    /// The old system, as the loader was told of it before.
+    pub fn old(&self) -> Boots<'_> {
+        Boots::Old(self.former_choice())
+    }
 }
 
 /// What `livemode-prep build` made.

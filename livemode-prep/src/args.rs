@@ -68,7 +68,11 @@ pub(crate) enum Command {
     /// Show what is prepared, and how the last upgrade went
     Status(Json),
     /// Take back everything that build made; a second call is no error
-    Remove,
+    Remove {
+        /// Only if the upgrade has succeeded, and neither leapp nor somebody's own boot entry still needs it; else do nothing
+        #[arg(long)]
+        after_success: bool,
+    },
     /// Print all that a plan is made from, for plan --facts; passwords in it are masked
     #[command(hide = true)]
     Facts(Userspace),
@@ -105,7 +109,7 @@ pub(crate) struct Userspace {
     /// The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp's facts]
     #[arg(long, value_name = "DIR")]
     pub(crate) userspace: Option<PathBuf>,
-    /// Who keeps the boot entry; remove takes it back [default: grub where GRUB is what boots, else none]
+    /// Who keeps the boot entry; remove takes it back [default: the loader that boots, if it is one of these, else none]
     #[arg(long, value_enum)]
     pub(crate) boot_entry: Option<EntryKeeper>,
     #[command(flatten)]
@@ -155,6 +159,8 @@ pub(crate) enum EntryKeeper {
     /// GRUB: an entry of our own boots once, then the old system again
     #[value(alias = "grubby")]
     Grub,
+    /// systemd-boot: the same, on its own partition
+    SystemdBoot,
     /// The same under leapp, which makes an entry of its own after build; entry then arms ours
     Leapp,
 }
@@ -165,6 +171,7 @@ impl EntryKeeper {
         match self {
             Self::None => "none",
             Self::Grub => "grub",
+            Self::SystemdBoot => "systemd-boot",
             Self::Leapp => "leapp",
         }
     }

@@ -54,7 +54,7 @@ fn built(root: &SysRoot) -> Result<(Manifest, OwnEntry)> {
         .ok_or_else(|| precondition("nothing is built; first: livemode-prep build"))?;
     let own = manifest.boot.entry.clone().ok_or_else(|| {
         precondition(format!(
-            "the entry of this build is kept by {}, not by us; build it again with --boot-entry grub",
+            "the entry of this build is kept by {}, not by us; build it again with --boot-entry grub or systemd-boot",
             manifest.boot.loader
         ))
     })?;
@@ -77,7 +77,7 @@ fn may_be_armed(state: &State) -> Result<(), String> {
 
 fn show(root: &SysRoot, own: &OwnEntry, json: bool) -> Result<()> {
     if json {
-        let boots = next_boots(root)?;
+        let boots = next_boots(root, own)?;
         println!(
             "{}",
             json!({"schema": SCHEMA, "next_boots": [boots.next, boots.after]})
@@ -90,7 +90,7 @@ fn show(root: &SysRoot, own: &OwnEntry, json: bool) -> Result<()> {
 
 /// Two lines: what boots next, and after that.
 pub(crate) fn print(root: &SysRoot, own: &OwnEntry) {
-    lines(next_boots(root), own)
+    lines(next_boots(root, own), own)
         .iter()
         .for_each(|line| println!("{line}"));
 }

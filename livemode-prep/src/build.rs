@@ -211,7 +211,7 @@ fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Re
         .chain(own)
         .collect();
     let loader = match (&manifest.boot.entry, plan.entry_keeper) {
-        (Some(own), EntryKeeper::Grub) => LoaderChange::Arm {
+        (Some(own), EntryKeeper::Grub | EntryKeeper::SystemdBoot) => LoaderChange::Arm {
             own,
             loop_risk: plan.loop_risk,
         },

@@ -51,7 +51,8 @@ pub(crate) fn run() -> Result<()> {
         Command::Disarm(output) => arming::disarm(&root, output),
         Command::Actors { action } => actors::run(&root, action),
         Command::Status(Json { json }) => status::print(&root, json),
-        Command::Remove => remove::run(&root),
+        Command::Remove { after_success: true } => remove::after_success(&root),
+        Command::Remove { after_success: false } => remove::run(&root),
         Command::Sweep { made } => transaction::sweep_at_end_of_input(&root, &made),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     let own = manifest
         .as_ref()
         .and_then(|manifest| manifest.boot.entry.as_ref());
-    let boots = own.map(|_| next_boots(root));
+    let boots = own.map(|own| next_boots(root, own));
     // Once all is taken back, how the last upgrade went is known still.
     let state = match state {
         None => State::load(&root.at(RESULT))?,

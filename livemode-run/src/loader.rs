@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use livemode_common::contract::{GRUBENV_FILE, STATE_DIR};
 use livemode_common::fsio::{atomic_write, sync_dir};
-use livemode_common::loader::bls::{in_menu_order, Entry};
-use livemode_common::loader::files;
-use livemode_common::loader::grubenv::{Grubenv, NEXT_ENTRY, SAVED_ENTRY};
+use livemode_common::loader::bls::Entry;
+use livemode_common::loader::grubenv::{Grubenv, SAVED_ENTRY};
+use livemode_common::loader::menu::Menu;
 use livemode_common::loader::next_boots::Grub;
-use livemode_common::loader::own::{changed, Boots};
+use livemode_common::loader::own::{changed, Boots, Choice};
+use livemode_common::loader::store::{Keeper, Store};
+use livemode_common::loader::{efivars, files, systemd_boot};
 use livemode_common::records::{Manifest, OwnEntry};
 use livemode_common::sysroot::SysRoot;
 
@@ -21,13 +23,17 @@ const MODULES: &str = "lib/modules";
 pub(crate) struct Loader {
     source: SysRoot,
     own: OwnEntry,
+    /// Where the firmware's variables are.
+    variables: PathBuf,
 }
 
-/// A bind mount of the upgrade's container: a file of this machine, and the path that it covers there.
+/// A bind mount of the upgrade's container: what of this machine is seen there, and the path that it covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StandIn {
     pub(crate) file: PathBuf,
     pub(crate) covers: String,
+    /// Nothing is written to it there.
+    pub(crate) is_read_only: bool,
 }
 
 impl Loader {
@@ -36,15 +42,16 @@ impl Loader {
         manifest.boot.entry.clone().map(|own| Self {
             source: source.clone(),
             own,
+            variables: Path::new("/").join(efivars::DIR),
         })
     }
 
     /// From now on the upgrade boots, whatever happens: what it works on may no longer boot.
     ///
     /// # Errors
-    /// When GRUB's environment block cannot be read or written.
+    /// When what the loader goes by cannot be read or written.
     pub(crate) fn keep_ours(&self) -> Result<()> {
-        self.rewrite(Boots::Upgrade)
+        self.mended()?.set(&self.own.id, Boots::Upgrade).map(|_| ())
     }
 
     /// The old system boots again.
@@ -52,59 +59,71 @@ impl Loader {
     /// # Errors
     /// Those of [`Self::keep_ours`].
     pub(crate) fn give_back(&self) -> Result<()> {
-        self.rewrite(Boots::Old(&self.own.former_default))
+        self.mended()?.set(&self.own.id, self.own.old()).map(|_| ())
     }
 
-    fn rewrite(&self, boots: Boots) -> Result<()> {
-        let path = self.block();
-        let env = self.env()?;
-        changed(&env, &self.own.id, boots).write_in_place(&path)
+    fn store(&self) -> Store {
+        self.own.keeper.store(&self.source, &self.variables)
     }
 
-    /// The ids of the entries that boot next and after that, by the block alone: that GRUB goes by it was judged before the
-    /// entry was armed.
+    /// The same to be written to: a block that GRUB cannot read is made anew first, with the old system as what boots.
+    fn mended(&self) -> Result<Store> {
+        let store = self.store();
+        if let Store::Grubenv(block) = &store {
+            Grubenv::read_or_mend(block, &self.own.former_default)?;
+        }
+        Ok(store)
+    }
+
+    /// The ids of the entries that boot next and after that, by what the loader is told alone: that it goes by it was judged
+    /// before the entry was armed.
     ///
     /// # Errors
-    /// When the block cannot be read.
+    /// When that cannot be read.
     pub(crate) fn boots(&self) -> Result<[String; 2]> {
-        let env = Grubenv::read(&self.block())?;
-        let default = env.get(SAVED_ENTRY).unwrap_or_default();
-        Ok([env.get(NEXT_ENTRY).unwrap_or_else(|| default.clone()), default])
-    }
-
-    /// The block as it is; one that GRUB cannot read says nothing, and the old system is what boots.
-    fn env(&self) -> Result<Grubenv> {
-        Grubenv::read_or_mend(&self.block(), &self.own.former_default)
-    }
-
-    fn block(&self) -> PathBuf {
-        self.source.at(&self.own.grubenv)
+        let store = self.store();
+        let default = store.chosen(Choice::Default)?;
+        let default = default.unwrap_or_else(|| self.own.former_default.clone());
+        Ok([
+            store.chosen(Choice::Once)?.unwrap_or_else(|| default.clone()),
+            default,
+        ])
     }
 
     fn kept_aside(&self) -> PathBuf {
         self.source.at(STATE_DIR).join(GRUBENV_FILE)
     }
 
-    /// The block that leapp and the scriptlets see and change: as it was before the upgrade. In a run that `resumes` another, what
-    /// that one has set goes on to be used.
+    /// GRUB's block as leapp and the scriptlets see and change it: as it was before the upgrade. In a run that `resumes` another,
+    /// what that one has set goes on to be used. The firmware's variables they only read.
     ///
     /// # Errors
     /// When the block cannot be read, or its copy not written.
     pub(crate) fn stand_in(&self, resumes: bool) -> Result<StandIn> {
         let file = self.kept_aside();
-        if !resumes || Grubenv::read(&file).is_err() {
-            let env = self.env()?;
-            let before = changed(&env, &self.own.id, Boots::Old(&self.own.former_default));
-            atomic_write(&file, &before.to_bytes()?, 0o600)?;
+        if let Store::Grubenv(block) = self.mended()? {
+            if !resumes || Grubenv::read(&file).is_err() {
+                let env = Grubenv::read(&block)?;
+                let before = changed(&env, &self.own.id, self.own.old());
+                atomic_write(&file, &before.to_bytes()?, 0o600)?;
+            }
         }
         Ok(self.planned_stand_in())
     }
 
     /// The same before it is made.
     pub(crate) fn planned_stand_in(&self) -> StandIn {
-        StandIn {
-            file: self.kept_aside(),
-            covers: self.own.grubenv.clone(),
+        match &self.own.keeper {
+            Keeper::Grub { grubenv, .. } => StandIn {
+                file: self.kept_aside(),
+                covers: grubenv.clone(),
+                is_read_only: false,
+            },
+            Keeper::SystemdBoot { .. } => StandIn {
+                file: self.variables.clone(),
+                covers: format!("/{}", efivars::DIR),
+                is_read_only: true,
+            },
         }
     }
 
@@ -114,19 +133,14 @@ impl Loader {
     /// # Errors
     /// Why no entry can boot: a kernel, an initramfs or the modules of each are missing.
     pub(crate) fn target(&self) -> Result<Entry> {
-        let entries = files::entries(&self.source);
-        let missing = files::missing(&self.source, Path::new(&self.own.boot), &entries);
-        let default = Grubenv::read(&self.kept_aside())
-            .ok()
-            .and_then(|env| env.get(SAVED_ENTRY));
-        let grub = Grub {
-            cfg: Err(String::new()),
-            env: Ok(Vec::new()),
-            env_is_fixed: None,
-            entries,
-            missing,
+        let menu = self.menu();
+        let default = match &self.own.keeper {
+            Keeper::Grub { .. } => Grubenv::read(&self.kept_aside())
+                .ok()
+                .and_then(|env| env.get(SAVED_ENTRY)),
+            Keeper::SystemdBoot { .. } => self.without_ours(&menu).next_boots().ok().map(|boots| boots.next),
         };
-        choose(&grub, default.as_deref(), &self.own, &|version| {
+        choose(&menu, default.as_deref(), &self.own, &|version| {
             self.source
                 .at(MODULES)
                 .join(version)
@@ -135,19 +149,51 @@ impl Loader {
         })
     }
 
+    /// The entries as they are now. GRUB's configuration was judged before the entry was armed.
+    fn menu(&self) -> Menu {
+        let boot = Path::new(&self.own.boot);
+        match &self.own.keeper {
+            Keeper::Grub { .. } => {
+                let entries = files::entries(&self.source);
+                Menu::Grub(Grub {
+                    cfg: Err(String::new()),
+                    env: Ok(Vec::new()),
+                    env_is_fixed: None,
+                    missing: files::missing(&self.source, boot, &entries),
+                    entries,
+                })
+            }
+            Keeper::SystemdBoot { esp, .. } => Menu::SystemdBoot(systemd_boot::files::look(
+                &self.source.at(esp),
+                &self.source.at(boot),
+                &self.variables,
+            )),
+        }
+    }
+
+    /// The menu as it is without ours, and told what it was told before the upgrade.
+    fn without_ours(&self, menu: &Menu) -> Menu {
+        let menu = menu.without(&self.own.id).with(Choice::Once, None);
+        menu.with(Choice::Default, self.own.former_choice())
+    }
+
     /// Makes the upgraded system what boots, with all that leapp and the scriptlets have set; then our entry goes.
     ///
     /// # Errors
-    /// When the block or the entry cannot be changed.
+    /// When what the loader goes by, or the entry, cannot be changed.
     pub(crate) fn hand_over(&self, target: &str) -> Result<()> {
-        let path = self.block();
-        let real = self.env()?;
-        // Its size may be another than that of the real one by now; then only the default is taken over.
-        let set = Grubenv::read(&self.kept_aside()).ok();
-        let new = |env: &Grubenv| changed(env, &self.own.id, Boots::New(target));
-        let taken_over = set.map(|env| new(&env).write_in_place(&path));
-        if !matches!(taken_over, Some(Ok(()))) {
-            new(&real).write_in_place(&path)?;
+        let store = self.mended()?;
+        match &store {
+            Store::Grubenv(block) => self.hand_block_over(block, target)?,
+            Store::Variables(_) => {
+                let menu = self.menu();
+                store.set(&self.own.id, Boots::New(&menu.called(target)))?;
+                // Where the loader comes to it by itself, newer kernels are to be the default later on.
+                let by_itself = self.without_ours(&menu).next_boots();
+                if by_itself.is_ok_and(|boots| boots.next == target) {
+                    store.choose_default(self.own.former_choice())?;
+                }
+            }
         }
         let entry = self.source.at(&self.own.path);
         match fs::remove_file(&entry) {
@@ -158,17 +204,28 @@ impl Loader {
         }
         sync_dir(entry.parent().unwrap_or(self.source.path()))
     }
+
+    fn hand_block_over(&self, block: &Path, target: &str) -> Result<()> {
+        let real = Grubenv::read(block)?;
+        // Its size may be another than that of the real one by now; then only the default is taken over.
+        let set = Grubenv::read(&self.kept_aside()).ok();
+        let new = |env: &Grubenv| changed(env, &self.own.id, Boots::New(target));
+        match set.map(|env| new(&env).write_in_place(block)) {
+            Some(Ok(())) => Ok(()),
+            _ => new(&real).write_in_place(block),
+        }
+    }
 }
 
 /// The entry of the upgraded system, by what of each entry is there.
 fn choose(
-    grub: &Grub,
+    menu: &Menu,
     default: Option<&str>,
     own: &OwnEntry,
     has_modules: &dyn Fn(&str) -> bool,
 ) -> Result<Entry> {
     let fault = |entry: &Entry| {
-        grub.unsound(entry).or_else(|| {
+        menu.unsound(entry).or_else(|| {
             let version = kernel_version(entry)?;
             (!has_modules(version)).then(|| {
                 format!(
@@ -178,10 +235,10 @@ fn choose(
             })
         })
     };
-    let by_default = default.and_then(|id| grub.entry(id)).into_iter().cloned();
-    let others = in_menu_order(grub.entries.clone());
+    let by_default = default.and_then(|id| menu.entry(id)).into_iter().cloned();
     // An entry with a rescue image is no system that was upgraded.
-    let others = others.into_iter().filter(|entry| !entry.id.contains("-0-rescue"));
+    let others = menu.in_order().into_iter();
+    let others = others.filter(|entry| !entry.id.contains("-0-rescue"));
     let mut faults = Vec::new();
     for entry in by_default.chain(others).filter(|entry| entry.id != own.id) {
         match fault(&entry) {
@@ -196,10 +253,13 @@ fn choose(
     bail!("{}", faults.join("; "))
 }
 
-/// By the name of its kernel, as kernel-install(8) has it: `/vmlinuz-VERSION`.
+/// By the name of its kernel, as kernel-install(8) has it: `/vmlinuz-VERSION`, or `/ID/VERSION/linux`.
 fn kernel_version(entry: &Entry) -> Option<&str> {
-    let name = entry.linux.as_deref()?.rsplit('/').next()?;
-    name.strip_prefix("vmlinuz-")
+    let mut names = entry.linux.as_deref()?.rsplit('/');
+    match names.next()? {
+        "linux" => names.next(),
+        name => name.strip_prefix("vmlinuz-"),
+    }
 }
 
 #[cfg(test)]
@@ -214,8 +274,10 @@ mod tests {
             path: format!("/boot/loader/entries/{OURS}.conf"),
             kernel: "/boot/vmlinuz-livemode.x86_64".into(),
             initramfs: "/boot/initramfs-livemode.x86_64.img".into(),
-            grubenv: "/boot/grub2/grubenv".into(),
-            grubenv_on: None,
+            keeper: Keeper::Grub {
+                grubenv: "/boot/grub2/grubenv".into(),
+                grubenv_on: None,
+            },
             boot: "/".into(),
             former_default: "a1-5".into(),
         }
@@ -247,7 +309,16 @@ mod tests {
         let mut env = Grubenv::default();
         env.set(SAVED_ENTRY, "a1-5");
         fs::write(source.at("boot/grub2/grubenv"), env.to_bytes().unwrap()).unwrap();
-        (dir, Loader { source, own: own() })
+        let loader = Loader {
+            source,
+            own: own(),
+            variables: PathBuf::new(),
+        };
+        (dir, loader)
+    }
+
+    fn block(loader: &Loader) -> PathBuf {
+        loader.source.at("boot/grub2/grubenv")
     }
 
     fn variables(path: &Path) -> Vec<(String, String)> {
@@ -266,7 +337,7 @@ mod tests {
         let (_dir, loader) = source();
         loader.keep_ours().unwrap();
         assert_eq!(
-            variables(&loader.block()),
+            variables(&block(&loader)),
             pairs(&[("saved_entry", OURS), ("next_entry", OURS)])
         );
         assert_eq!(loader.boots().unwrap(), [OURS, OURS]);
@@ -280,11 +351,11 @@ mod tests {
         // A run that resumes this one goes on with it.
         assert_eq!(loader.stand_in(true).unwrap(), stand_in);
         assert_eq!(loader.target().unwrap().id, "a1-6");
-        assert_eq!(variables(&loader.block())[0].1, OURS);
+        assert_eq!(variables(&block(&loader))[0].1, OURS);
 
         loader.hand_over("a1-6").unwrap();
         assert_eq!(
-            variables(&loader.block()),
+            variables(&block(&loader)),
             pairs(&[("saved_entry", "a1-6"), ("kernelopts", "ro")])
         );
         assert!(!loader.source.at(&loader.own.path).exists());
@@ -299,9 +370,9 @@ mod tests {
         set.set(SAVED_ENTRY, "a1-6");
         set.write_in_place(&stand_in.file).unwrap();
         // Back in the old system somebody sets a variable, and the upgrade is tried again.
-        let mut env = Grubenv::read(&loader.block()).unwrap();
+        let mut env = Grubenv::read(&block(&loader)).unwrap();
         env.set("kernelopts", "quiet");
-        env.write_in_place(&loader.block()).unwrap();
+        env.write_in_place(&block(&loader)).unwrap();
         loader.stand_in(false).unwrap();
         assert_eq!(
             variables(&stand_in.file),
@@ -314,8 +385,66 @@ mod tests {
         let (_dir, loader) = source();
         loader.keep_ours().unwrap();
         loader.give_back().unwrap();
-        assert_eq!(variables(&loader.block()), pairs(&[("saved_entry", "a1-5")]));
+        assert_eq!(variables(&block(&loader)), pairs(&[("saved_entry", "a1-5")]));
         assert_eq!(loader.boots().unwrap(), ["a1-5", "a1-5"]);
+    }
+
+    /// The same source system, whose loader is systemd-boot; 6 has its tries counted.
+    fn with_systemd_boot() -> (tempfile::TempDir, Loader) {
+        let (dir, mut loader) = source();
+        let entries = loader.source.at("efi/loader/entries");
+        fs::create_dir_all(&entries).unwrap();
+        for (name, version) in [("a1-5", "5"), ("a1-6+3", "6"), (OURS, "livemode")] {
+            let kernel = format!("a1/{version}/linux");
+            let text = format!("title {name}\nlinux /{kernel}\nsort-key demo\nversion {version}\n");
+            fs::write(entries.join(format!("{name}.conf")), text).unwrap();
+            let kernel = loader.source.at("efi").join(kernel);
+            fs::create_dir_all(kernel.parent().unwrap()).unwrap();
+            fs::write(kernel, "").unwrap();
+        }
+        loader.variables = dir.path().join("variables");
+        fs::create_dir(&loader.variables).unwrap();
+        efivars::write(&loader.variables, efivars::LOADER_INFO, Some("systemd-boot 257")).unwrap();
+        loader.own = OwnEntry {
+            id: format!("{OURS}.conf"),
+            path: format!("/efi/loader/entries/{OURS}.conf"),
+            keeper: Keeper::SystemdBoot {
+                esp: "/efi".into(),
+                former_choice: None,
+            },
+            boot: "/efi".into(),
+            former_default: "a1-5.conf".into(),
+            ..own()
+        };
+        (dir, loader)
+    }
+
+    #[test]
+    fn systemd_boot_is_told_of_ours_and_then_of_nothing_where_it_comes_to_the_target_by_itself() {
+        let (_dir, loader) = with_systemd_boot();
+        let told = || {
+            [systemd_boot::ONE_SHOT, systemd_boot::DEFAULT]
+                .map(|name| efivars::read(&loader.variables, name).unwrap())
+        };
+        let ours = Some(format!("{OURS}.conf"));
+        loader.keep_ours().unwrap();
+        assert_eq!(told(), [ours.clone(), ours]);
+        let stand_in = loader.stand_in(false).unwrap();
+        assert!(stand_in.is_read_only && stand_in.covers == "/sys/firmware/efi/efivars");
+        loader.give_back().unwrap();
+        assert_eq!(told(), [None, None]);
+        assert_eq!(loader.boots().unwrap(), ["a1-5.conf", "a1-5.conf"]);
+        loader.keep_ours().unwrap();
+        assert_eq!(loader.target().unwrap().id, "a1-6.conf");
+        // Another one than it would come to stays chosen, whatever its counters are.
+        loader.hand_over("a1-5.conf").unwrap();
+        assert_eq!(told(), [None, Some("a1-5.conf".into())]);
+        loader.hand_over("a1-6.conf").unwrap();
+        assert_eq!(told(), [None, None]);
+        assert!(!loader.source.at(&loader.own.path).exists());
+        // Without its modules it is none.
+        fs::remove_file(loader.source.at("lib/modules/6/modules.dep")).unwrap();
+        assert_eq!(loader.target().unwrap().id, "a1-5.conf");
     }
 
     #[test]

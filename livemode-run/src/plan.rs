@@ -32,9 +32,12 @@ pub(crate) struct UpgradePlan {
 }
 
 impl UpgradePlan {
-    /// The steps; `stand_in` covers GRUB's environment block, where that is ours to keep.
+    /// The steps; `stand_in` covers what the loader is told, where that is ours to keep.
     pub(crate) fn new(source: &SysRoot, tracing: &Tracing, stand_in: Option<&StandIn>) -> Self {
-        let covered = stand_in.map(|of| format!("--bind={}:{}", of.file.display(), of.covers));
+        let covered = stand_in.map(|of| {
+            let option = if of.is_read_only { "--bind-ro" } else { "--bind" };
+            format!("{option}={}:{}", of.file.display(), of.covers)
+        });
         let steps = CALLS.iter().map(|call| {
             let container = Cmd::new("systemd-nspawn")
                 .arg(format!("--directory={}", source.path().display()))
@@ -121,15 +124,31 @@ mod tests {
     }
 
     #[test]
-    fn what_leapp_sets_in_grubs_block_is_kept_aside() {
-        let stand_in = StandIn {
+    fn what_leapp_tells_grub_is_kept_aside_and_systemd_boot_it_tells_nothing() {
+        let grub = StandIn {
             file: "/run/upgrade/var/lib/leapp/livemode/grubenv".into(),
             covers: "/boot/grub2/grubenv".into(),
+            is_read_only: false,
         };
-        let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &Tracing::Off, Some(&stand_in));
-        for step in &plan.steps {
-            let bind = "--bind=/run/upgrade/var/lib/leapp/livemode/grubenv:/boot/grub2/grubenv";
-            assert!(step.words().iter().any(|word| word == bind), "{step}");
+        let systemd_boot = StandIn {
+            file: "/sys/firmware/efi/efivars".into(),
+            covers: "/sys/firmware/efi/efivars".into(),
+            is_read_only: true,
+        };
+        for (stand_in, bind) in [
+            (
+                grub,
+                "--bind=/run/upgrade/var/lib/leapp/livemode/grubenv:/boot/grub2/grubenv",
+            ),
+            (
+                systemd_boot,
+                "--bind-ro=/sys/firmware/efi/efivars:/sys/firmware/efi/efivars",
+            ),
+        ] {
+            let plan = UpgradePlan::new(&SysRoot::new("/run/upgrade"), &Tracing::Off, Some(&stand_in));
+            for step in &plan.steps {
+                assert!(step.words().iter().any(|word| word == bind), "{step}");
+            }
         }
     }
 

@@ -20,23 +20,29 @@ pub use boots::{real_boots, Booted, Layout, INITRAMFS, KERNEL};
 
 /// Debian's suite with GRUB 2.14.
 const SUITE: &str = "forky";
-const PACKAGE: &str = "grub-pc-bin";
-/// Where the package has its modules.
-const MODULES: &str = "usr/lib/grub/i386-pc";
+
+/// GRUB for one kind of firmware.
+struct Platform {
+    /// As grub-mkimage names it.
+    format: &'static str,
+    package: &'static str,
+    /// What it needs beside [`BUILT_IN`].
+    modules: &'static [&'static str],
+    mended: [(&'static [u8], &'static [u8]); 2],
+}
 
 /// All modules that a grub.cfg of the tests asks for, or a disk: with these GRUB needs no directory of modules.
-const BUILT_IN: [&str; 23] = [
-    "biosdisk",
+const BUILT_IN: [&str; 22] = [
     "part_gpt",
     "part_msdos",
     "ext2",
     "xfs",
     "btrfs",
     "lvm",
+    "mdraid1x",
     "normal",
     "blsuki",
     "loadenv",
-    "serial",
     "terminal",
     "test",
     "echo",
@@ -51,14 +57,34 @@ const BUILT_IN: [&str; 23] = [
     "regexp",
 ];
 
-/// Two faults of 2.14's blsuki.c that RHEL's blscfg.c does not have: the buffers for the line `linux` (`bls_get_linux`) and for
-/// options with a variable (`blsuki_field_append`) are one byte too short. Where that byte matters, for one line in 16 by its
-/// length, garbage stands between the kernel's line and the initramfs's. This is what the compiler made of the two sums, and
-/// how they are right.
-const MENDED: [(&[u8], &[u8]); 2] = [
-    (b"\x83\xc0\x07\x72\x11\x89\xc7", b"\x83\xc0\x08\x72\x11\x89\xc7"),
-    (b"\x83\xc0\x01\x72\x0b\x85\xf6", b"\x83\xc0\x02\x72\x0b\x85\xf6"),
-];
+// Two faults of 2.14's blsuki.c that RHEL's blscfg.c does not have are mended: the buffers for the line `linux` (`bls_get_linux`)
+// and for options with a variable (`blsuki_field_append`) are one byte too short. Where that byte matters, for one line in 16 by
+// its length, garbage stands between the kernel's line and the initramfs's. This is what the compiler made of the two sums, and
+// how they are right.
+const BIOS: Platform = Platform {
+    format: "i386-pc",
+    package: "grub-pc-bin",
+    modules: &["biosdisk", "serial"],
+    mended: [
+        (b"\x83\xc0\x07\x72\x11\x89\xc7", b"\x83\xc0\x08\x72\x11\x89\xc7"),
+        (b"\x83\xc0\x01\x72\x0b\x85\xf6", b"\x83\xc0\x02\x72\x0b\x85\xf6"),
+    ],
+};
+const EFI: Platform = Platform {
+    format: "x86_64-efi",
+    package: "grub-efi-amd64-bin",
+    modules: &["fat"],
+    mended: [
+        (
+            b"\x48\x83\xc0\x07\x72\x13\x49\x89\xc4",
+            b"\x48\x83\xc0\x08\x72\x13\x49\x89\xc4",
+        ),
+        (
+            b"\x48\x83\xc0\x01\x49\x89\xc4\x72\x16",
+            b"\x48\x83\xc0\x02\x49\x89\xc4\x72\x16",
+        ),
+    ],
+};
 
 /// What it does before it looks for grub.cfg: what it says, its prompt included, belongs on the console.
 const FIRST: &str = "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n";
@@ -93,58 +119,89 @@ pub const SOURCE_PREFIX: &str = "(hd1)/boot/grub2";
 /// # Errors
 /// When it is absent and cannot be made.
 pub fn loader_disk(prefix: &str) -> Result<PathBuf> {
-    let modules = unpacked(SUITE, PACKAGE)?.join(MODULES);
-    let key = modules.display().to_string();
-    let built_in = BUILT_IN.join(" ");
-    let name = format!(
-        "loader-{}",
-        prefix.replace(|c: char| !c.is_ascii_alphanumeric(), ".")
-    );
-    let dir = cache::entry(
-        &name,
-        &[&key, prefix, &built_in, FIRST, &format!("{MENDED:?}")],
-        &[],
-        |out| {
-            fs::create_dir_all(out)?;
-            let (first, core) = (out.join("first.cfg"), out.join("core.img"));
-            fs::write(&first, FIRST)?;
-            let modules = mended(&modules, out)?;
-            Cmd::new("grub-mkimage")
-                .args(["-O", "i386-pc", "-d"])
-                .arg(&modules)
-                .args(["-p", prefix, "-c"])
-                .arg(&first)
-                .arg("-o")
-                .arg(&core)
-                .args(BUILT_IN)
-                .run()?;
-            let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
-            fs::write(
-                out.join("disk.img"),
-                disk(read(&modules.join("boot.img"))?, read(&core)?)?,
-            )?;
-            Ok(())
-        },
-    )?;
-    Ok(dir.join("disk.img"))
+    let made = BIOS.image(prefix, FIRST, |core, modules, out| {
+        let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
+        fs::write(
+            out.join("disk.img"),
+            disk(read(&modules.join("boot.img"))?, read(core)?)?,
+        )?;
+        Ok(())
+    })?;
+    Ok(made.join("disk.img"))
 }
 
-/// A copy of the modules with [`MENDED`].
-fn mended(modules: &Path, out: &Path) -> Result<PathBuf> {
-    let copy = out.join("modules");
-    Cmd::new("cp").arg("-r").arg(modules).arg(&copy).run()?;
-    let path = copy.join("blsuki.mod");
-    let mut module = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    for (from, to) in MENDED {
-        let mut places = (0..module.len()).filter(|at| module[*at..].starts_with(from));
-        let (place, other) = (places.next(), places.next());
-        let place = place.filter(|_| other.is_none()).context(
-            "blsuki.mod is another one than 2.14-4's: see whether its buffers for `linux` and for variables are large enough by now",
-        )?;
-        module[place..][..to.len()].copy_from_slice(to);
+/// GRUB as a program of UEFI, which reads grub.cfg in the directory `prefix` of the partition that it is started from.
+///
+/// # Errors
+/// When it is absent and cannot be made.
+pub fn efi_program(prefix: &str) -> Result<PathBuf> {
+    Ok(EFI.image(prefix, "", |_, _, _| Ok(()))?.join(CORE))
+}
+
+/// The image's file.
+const CORE: &str = "core.img";
+
+impl Platform {
+    /// A directory with GRUB's image, which does what `first` says before anything else, and what `more` makes of it, the
+    /// modules and that directory.
+    fn image(
+        &self,
+        prefix: &str,
+        first: &str,
+        more: impl FnOnce(&Path, &Path, &Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let modules = unpacked(SUITE, &[self.package])?
+            .join("usr/lib/grub")
+            .join(self.format);
+        let built_in = [&BUILT_IN, self.modules].concat();
+        let key = modules.display().to_string();
+        let name = format!(
+            "loader-{}",
+            prefix.replace(|c: char| !c.is_ascii_alphanumeric(), ".")
+        );
+        let inputs = [
+            &key,
+            prefix,
+            &built_in.join(" "),
+            first,
+            &format!("{:?}", self.mended),
+        ];
+        cache::entry(&name, &inputs, &[], |out| {
+            fs::create_dir_all(out)?;
+            let (early, core) = (out.join("first.cfg"), out.join(CORE));
+            fs::write(&early, first)?;
+            let modules = self.mended(&modules, out)?;
+            Cmd::new("grub-mkimage")
+                .args(["-O", self.format, "-d"])
+                .arg(&modules)
+                .args(["-p", prefix, "-c"])
+                .arg(&early)
+                .arg("-o")
+                .arg(&core)
+                .args(&built_in)
+                .run()?;
+            more(&core, &modules, out)
+        })
     }
-    fs::write(&path, module)?;
-    Ok(copy)
+
+    /// A copy of the modules with the faults mended.
+    fn mended(&self, modules: &Path, out: &Path) -> Result<PathBuf> {
+        let copy = out.join("modules");
+        Cmd::new("cp").arg("-r").arg(modules).arg(&copy).run()?;
+        let path = copy.join("blsuki.mod");
+        let mut module = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        for (from, to) in self.mended {
+            let mut places = (0..module.len()).filter(|at| module[*at..].starts_with(from));
+            let (place, other) = (places.next(), places.next());
+            let place = place.filter(|_| other.is_none()).context(
+                "blsuki.mod is another one than 2.14-4's: see whether its buffers for `linux` and for variables are large enough \
+                 by now",
+            )?;
+            module[place..][..to.len()].copy_from_slice(to);
+        }
+        fs::write(&path, module)?;
+        Ok(copy)
+    }
 }
 
 /// What grub-bios-setup would write to a disk.
@@ -166,11 +223,12 @@ fn disk(mut boot: Vec<u8>, mut core: Vec<u8>) -> Result<Vec<u8>> {
     Ok(disk)
 }
 
-/// The files of a Debian package, which is not installed.
-fn unpacked(suite: &str, package: &str) -> Result<PathBuf> {
+/// The files of Debian packages, which are not installed.
+pub(crate) fn unpacked(suite: &str, packages: &[&str]) -> Result<PathBuf> {
     let script = workspace().join("tests/testbed/packages.sh");
-    cache::entry(&format!("package-{suite}-{package}"), &[], &[&script], |out| {
-        Cmd::new(&script).arg(suite).arg(out).arg(package).run()
+    let name = format!("package-{suite}-{}", packages.join("-"));
+    cache::entry(&name, &[], &[&script], |out| {
+        Cmd::new(&script).arg(suite).arg(out).args(packages).run()
     })
 }
 

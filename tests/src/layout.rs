@@ -15,6 +15,7 @@ use crate::binaries::workspace;
 use crate::container::Programs;
 use crate::disk::{self, Mounted};
 use crate::golden;
+use crate::grub;
 use crate::testbed::{self, Suite};
 use crate::vm::{Boot, Bus, Drive, Machine, Running, NO_NIC};
 use crate::{cache, source};
@@ -64,6 +65,11 @@ pub struct Layout {
     pub config: &'static str,
     /// What else is done to the source before the build: with its root directory.
     pub arrange: fn(&Path) -> Result<()>,
+    /// Who keeps the boot entry: mostly nobody, for these machines are about storage that GRUB cannot read, and their kernel is
+    /// given to QEMU.
+    pub boot_entry: &'static str,
+    /// What is done to the source after the build: with its root directory.
+    pub spoil: fn(&Path) -> Result<()>,
     /// What is done to the disks after the build, with the paths of their files.
     pub damage: fn(&mut Vec<PathBuf>) -> Result<()>,
     /// The network when the source boots, as QEMU's `-nic` takes it.
@@ -84,6 +90,8 @@ impl Layout {
         files: &[],
         config: "livemode: {}\n",
         arrange: |_| Ok(()),
+        boot_entry: "none",
+        spoil: |_| Ok(()),
         damage: |_| Ok(()),
         nic: NO_NIC,
     };
@@ -320,8 +328,29 @@ impl Assembled {
     /// # Errors
     /// As [`Machine::run`].
     pub fn boot(&self) -> Result<String> {
+        self.boot_with(&self.manifest.boot.arguments)
+    }
+
+    /// The same with other kernel arguments.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn boot_with(&self, arguments: &str) -> Result<String> {
         let initramfs = self.dir.path().join("initramfs");
-        self.machine(&initramfs, &self.manifest.boot.arguments, |machine| machine.run())
+        self.machine(&initramfs, arguments, |machine| machine.run())
+    }
+
+    /// All boots of what GRUB picks, whose directory is `prefix`, through reboots until the guest powers off; their console.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn boot_by_grub(&self, prefix: &str) -> Result<String> {
+        let loader = grub::loader_disk(prefix)?;
+        let machine = Machine {
+            reboots: true,
+            ..Machine::new(&self.disks, Boot::Grub(&loader))
+        };
+        machine.run()
     }
 
     /// The same, to the first of these texts on its console; that text.
@@ -419,26 +448,33 @@ fn build(layout: &Layout, dir: &Path) -> Result<(Manifest, Vec<String>)> {
     let prep = || source::prep(&tree.root).env("PATH", programs.path());
     let container = testbed::container(Suite::Bookworm)?;
     let plan = prep()
-        .args(["plan", "--json", "--boot-entry", "none", "--userspace"])
+        .args(["plan", "--json", "--boot-entry", layout.boot_entry, "--userspace"])
         .arg(&container)
         .read()?;
     let plan: serde_json::Value = serde_json::from_str(&plan)?;
     let storage = serde_json::from_value(plan["storage"].clone())?;
-    // These machines are about storage that GRUB cannot read: their kernel is given to QEMU.
     let manifest = prep()
-        .args(["build", "--json", "--boot-entry", "none", "--userspace"])
+        .args([
+            "build",
+            "--json",
+            "--boot-entry",
+            layout.boot_entry,
+            "--userspace",
+        ])
         .arg(&container)
         .read()?;
+    let manifest: Manifest = serde_json::from_str(&manifest)?;
     for (from, to) in [
-        ("boot/vmlinuz-upgrade.x86_64", "kernel"),
-        ("boot/initramfs-upgrade.x86_64.img", "initramfs"),
+        (&manifest.kernel.path, "kernel"),
+        (&manifest.initramfs.path, "initramfs"),
     ] {
         fs::copy(tree.at(from), dir.join(to)).with_context(|| format!("copying {from}"))?;
     }
+    (layout.spoil)(&tree.root)?;
     // The views of the source on a directory are not of the source that boots.
     fs::remove_dir_all(tree.at("proc/self"))?;
     fs::remove_dir_all(tree.at("dev/disk"))?;
-    Ok((serde_json::from_str(&manifest)?, storage))
+    Ok((manifest, storage))
 }
 
 /// The container as a disk that boots by itself, with its `/workshop` for PID 1.

@@ -15,4 +15,5 @@ pub mod slot;
 pub mod source;
 pub mod subject;
 pub mod testbed;
+pub mod uefi;
 pub mod vm;

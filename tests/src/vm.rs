@@ -11,6 +11,7 @@ use livemode_common::cmd::Cmd;
 use crate::pulse::{self, Look, Pulse};
 use crate::qmp::Qmp;
 use crate::slot::Slot;
+use crate::uefi::Firmware;
 
 /// Whole life of a machine, on a busy host.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -59,6 +60,8 @@ pub enum Boot<'a> {
     /// What the GRUB of this loader disk ([`crate::grub::loader_disk`]) finds on the other disks. It is the last one; the
     /// machine only reads it.
     Grub(&'a Path),
+    /// What the EFI system partition on one of the disks has.
+    Uefi(&'a Firmware),
 }
 
 impl Boot<'_> {
@@ -85,6 +88,15 @@ impl Boot<'_> {
                 "-device".to_owned(),
                 "virtio-blk-pci,drive=loader,serial=loader,bootindex=0".to_owned(),
             ],
+            Self::Uefi(firmware) => firmware.arguments(),
+        }
+    }
+
+    /// What it writes to beside the disks.
+    fn written(&self) -> Option<&Path> {
+        match self {
+            Self::Uefi(firmware) => Some(firmware.variables()),
+            Self::Kernel { .. } | Self::Grub(_) => None,
         }
     }
 }
@@ -200,22 +212,26 @@ impl<'a> Machine<'a> {
     /// # Errors
     /// When it cannot be started, and those of `act`.
     pub fn with<T>(&self, act: impl Fn(Running) -> Result<T>) -> Result<T> {
-        let saved = |disk: &Drive| disk.file.with_extension("saved");
-        for disk in self.disks {
-            crate::disk::copy(&disk.file, &saved(disk))?;
+        let saved = |file: &Path| file.with_extension("saved");
+        let files = || {
+            let disks = self.disks.iter().map(|disk| disk.file.as_path());
+            disks.chain(self.boot.written())
+        };
+        for file in files() {
+            crate::disk::copy(file, &saved(file))?;
         }
         let result = match act(self.start()?) {
             Err(error) if error.is::<Stalled>() => {
                 eprintln!("the emulator stalled; once more");
-                for disk in self.disks {
-                    crate::disk::copy(&saved(disk), &disk.file)?;
+                for file in files() {
+                    crate::disk::copy(&saved(file), file)?;
                 }
                 act(self.start()?)
             }
             result => result,
         };
-        for disk in self.disks {
-            fs::remove_file(saved(disk))?;
+        for file in files() {
+            fs::remove_file(saved(file))?;
         }
         result
     }

@@ -13,6 +13,8 @@ depends() {
 installkernel() {
     # What /boot and the ESP have is always there. -o: one that the kernel does not have must not keep the rest out.
     hostonly='' instmods -o squashfs loop overlay ext4 xfs vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
+    # systemd-boot is told of what boots next by variables of the firmware.
+    hostonly='' instmods -o efivarfs
     # A watchdog that runs since before the reboot has to be fed; dracut 049 takes none along by itself.
     hostonly='' instmods -o =drivers/watchdog ipmi_watchdog ipmi_devintf ipmi_si
 }

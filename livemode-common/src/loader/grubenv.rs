@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 
+use super::own::{Choice, Choices};
+
 /// Size of a new block, in bytes.
 const SIZE: usize = 1024;
 /// More than any block has: what is larger is another file.
@@ -175,6 +177,26 @@ impl Grubenv {
             bail!("{} reads otherwise than it was written", path.display());
         }
         Ok(())
+    }
+}
+
+impl Choices for Grubenv {
+    fn chosen(&self, choice: Choice) -> Option<String> {
+        self.get(name_of(choice))
+    }
+
+    fn choose(&mut self, choice: Choice, id: Option<&str>) {
+        match id {
+            Some(id) => self.set(name_of(choice), id),
+            None => self.unset(name_of(choice)),
+        }
+    }
+}
+
+fn name_of(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Once => NEXT_ENTRY,
+        Choice::Default => SAVED_ENTRY,
     }
 }
 

@@ -90,13 +90,6 @@ impl Grub {
         why.map(|why| format!("the entry {id} does not boot: {why}"))
     }
 
-    /// The first entry of the menu that boots, as far as its files tell, and that is not `but`.
-    pub fn newest_sound(&self, but: &str) -> Option<Entry> {
-        in_menu_order(self.entries.clone())
-            .into_iter()
-            .find(|entry| entry.id != but && self.unsound(entry).is_none())
-    }
-
     /// The same, with these variables set.
     #[must_use]
     pub fn with(&self, variables: &[(&str, &str)]) -> Self {
@@ -378,18 +371,6 @@ mod tests {
             let fault = grub.next_boots().unwrap_err();
             assert!(fault.contains(why), "{fault}");
         }
-    }
-
-    #[test]
-    fn the_newest_entry_that_boots_is_known() {
-        let mut grub = grub(&[]);
-        let newest = |grub: &Grub, but: &str| grub.newest_sound(but).map(|entry| entry.id);
-        assert_eq!(newest(&grub, OURS).as_deref(), Some(NEWER));
-        grub.missing.push(format!("/vmlinuz-{NEWER}"));
-        assert_eq!(newest(&grub, OURS).as_deref(), Some(OLD));
-        grub.entries.retain(|entry| entry.id != OLD);
-        assert_eq!(newest(&grub, OURS), None);
-        assert_eq!(newest(&grub, OLD).as_deref(), Some(OURS));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! The one owner of what boots next: what GRUB's environment block says of the upgrade's entry, at each stage. Pure.
-use super::grubenv::{Grubenv, NEXT_ENTRY, SAVED_ENTRY};
+//! The one owner of what boots next: what a loader is told of the upgrade's entry, at each stage. Pure.
 
 /// Who may boot by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,40 +7,58 @@ pub enum Boots<'a> {
     UpgradeOnce,
     /// The upgrade, until this changes: it has proved that it boots, and what it works on may no longer boot.
     Upgrade,
-    /// This entry, and no longer the upgrade. It counts only where the upgrade is the default; who has chosen another one since
-    /// is left alone.
-    Old(&'a str),
+    /// This entry, or what the loader takes of itself, and no longer the upgrade. It counts only where the upgrade is the
+    /// default; who has chosen another one since is left alone.
+    Old(Option<&'a str>),
     /// This entry, whatever was the default.
     New(&'a str),
 }
 
-/// The block that makes it so; `ours` is the id of the upgrade's entry. Other variables stay.
+/// What a loader is told by an entry's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Which entry boots once.
+    Once,
+    /// Which one boots otherwise.
+    Default,
+}
+
+/// Where a loader looks for both.
+pub trait Choices: Clone {
+    /// What is set, and not empty.
+    fn chosen(&self, choice: Choice) -> Option<String>;
+    /// Sets it, or takes it away.
+    fn choose(&mut self, choice: Choice, id: Option<&str>);
+}
+
+/// The same with what makes it so; `ours` is the id of the upgrade's entry. All else stays.
 #[must_use]
-pub fn changed(env: &Grubenv, ours: &str, boots: Boots) -> Grubenv {
-    let mut env = env.clone();
-    let is_ours = |env: &Grubenv, name| env.get(name).as_deref() == Some(ours);
+pub fn changed<C: Choices>(choices: &C, ours: &str, boots: Boots) -> C {
+    let mut choices = choices.clone();
+    let is_ours = |choices: &C, choice| choices.chosen(choice).as_deref() == Some(ours);
     match boots {
-        Boots::UpgradeOnce => env.set(NEXT_ENTRY, ours),
+        Boots::UpgradeOnce => choices.choose(Choice::Once, Some(ours)),
         Boots::Upgrade => {
-            env.set(SAVED_ENTRY, ours);
-            env.set(NEXT_ENTRY, ours);
+            choices.choose(Choice::Default, Some(ours));
+            choices.choose(Choice::Once, Some(ours));
         }
         Boots::Old(_) | Boots::New(_) => {
-            if is_ours(&env, NEXT_ENTRY) {
-                env.unset(NEXT_ENTRY);
+            if is_ours(&choices, Choice::Once) {
+                choices.choose(Choice::Once, None);
             }
             match boots {
-                Boots::Old(old) if is_ours(&env, SAVED_ENTRY) => env.set(SAVED_ENTRY, old),
-                Boots::New(new) => env.set(SAVED_ENTRY, new),
+                Boots::Old(old) if is_ours(&choices, Choice::Default) => choices.choose(Choice::Default, old),
+                Boots::New(new) => choices.choose(Choice::Default, Some(new)),
                 _ => {}
             }
         }
     }
-    env
+    choices
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::grubenv::Grubenv;
     use super::*;
 
     fn block(variables: &[(&str, &str)]) -> Grubenv {
@@ -65,19 +82,19 @@ mod tests {
             (vec![("saved_entry", "old"), kept], Boots::Upgrade, "ours", "ours"),
             (
                 vec![("saved_entry", "ours"), ("next_entry", "ours"), kept],
-                Boots::Old("old"),
+                Boots::Old(Some("old")),
                 "old",
                 "",
             ),
             (
                 vec![("saved_entry", "chosen"), ("next_entry", "ours"), kept],
-                Boots::Old("old"),
+                Boots::Old(Some("old")),
                 "chosen",
                 "",
             ),
             (
                 vec![("saved_entry", "ours"), ("next_entry", "another"), kept],
-                Boots::Old("old"),
+                Boots::Old(Some("old")),
                 "old",
                 "another",
             ),
@@ -88,6 +105,12 @@ mod tests {
                 "",
             ),
             (vec![kept], Boots::New("new"), "new", ""),
+            (
+                vec![("saved_entry", "ours"), ("next_entry", "ours"), kept],
+                Boots::Old(None),
+                "",
+                "",
+            ),
         ] {
             let after = changed(&block(&before), "ours", boots);
             assert_eq!(

@@ -6,11 +6,13 @@ use anyhow::{Context, Result};
 use livemode_common::contract::{GRUBENV_FILE, MANIFEST, RESULT, STATE, STATE_DIR};
 use livemode_common::failure::{precondition, Failure};
 use livemode_common::fsio::atomic_write;
-use livemode_common::records::{to_json, Manifest, Records};
+use livemode_common::records::{self, to_json, Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
+use super::boot_entry::is_chosen;
 use super::record::Change;
 use super::transaction::{remove_empty, LoaderChange, Transaction};
+use crate::args::EntryKeeper;
 use crate::facts::source::{read_fstab, MountTable};
 use crate::plan::mounts::unmounted;
 use crate::plan::paths::staged;
@@ -67,6 +69,37 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What is left of an upgrade that has succeeded goes. leapp removes it itself; and what somebody's own entry boots is left to
+/// them.
+pub(crate) fn after_success(root: &SysRoot) -> Result<()> {
+    let records = Records::of(root);
+    let (Some(manifest), Some(state)) = (records.manifest()?, records.state()?) else {
+        return Ok(());
+    };
+    let own = manifest.boot.entry.as_ref();
+    let Some(own) = own.filter(|_| manifest.boot.loader != EntryKeeper::Leapp.name()) else {
+        return Ok(());
+    };
+    if !is_over(state.state, is_chosen(root, own)?) {
+        return Ok(());
+    }
+    if state.state == Phase::Finishing {
+        let message = "leapp has finished, and the upgraded system has booted";
+        records.record(records::Change::new(Phase::Succeeded, state.attempt, message))?;
+    }
+    println!("the upgrade has succeeded; what is left of it is removed");
+    run(root)
+}
+
+/// Whether the upgraded system has taken over, whether or not there was time to record it.
+fn is_over(phase: Phase, entry_is_chosen: bool) -> bool {
+    match phase {
+        Phase::Succeeded => true,
+        Phase::Finishing => !entry_is_chosen,
+        Phase::Prepared | Phase::Booted | Phase::Upgrading | Phase::Failed => false,
+    }
 }
 
 /// How the upgrade went is kept among the logs; of one that never ran there is nothing to keep.
@@ -132,4 +165,25 @@ fn all_mounted(root: &SysRoot, files: &[PathBuf]) -> Result<()> {
         return Ok(());
     }
     Err(Failure::Precondition(faults).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_upgrade_that_is_over_is_cleared_up_after() {
+        for (phase, is_chosen, over) in [
+            (Phase::Prepared, true, false),
+            (Phase::Booted, false, false),
+            (Phase::Upgrading, true, false),
+            (Phase::Failed, false, false),
+            // The power went before the upgraded system was the default.
+            (Phase::Finishing, true, false),
+            (Phase::Finishing, false, true),
+            (Phase::Succeeded, false, true),
+        ] {
+            assert_eq!(is_over(phase, is_chosen), over, "{phase} {is_chosen}");
+        }
+    }
 }

@@ -1,4 +1,6 @@
 //! The boot loader as it is now, by its files: what it will boot is judged from them (`livemode_common::loader`).
+pub(crate) mod systemd_boot;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -6,10 +8,13 @@ use anyhow::Result;
 use livemode_common::loader::files::{self, ENTRIES};
 use livemode_common::loader::grub_cfg::GrubCfg;
 use livemode_common::loader::grubenv::Grubenv;
+use livemode_common::loader::menu::Menu;
 use livemode_common::loader::next_boots::Grub;
+use livemode_common::loader::store::Keeper;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
+use self::systemd_boot::SystemdBootFiles;
 use super::source::{FileSystem, MountTable, Place};
 
 const EFI_VARIABLES: &str = "sys/firmware/efi";
@@ -21,12 +26,15 @@ const VENDORS: &str = "boot/efi/EFI";
 const WRITABLE: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "vfat"];
 
 /// What is known of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Loader {
     /// Whether the firmware is UEFI.
     pub(crate) is_efi: bool,
     /// GRUB, where its configuration is there.
     pub(crate) grub: Option<GrubFiles>,
+    /// systemd-boot, where that has booted this system; or why its files are not known.
+    #[serde(default)]
+    pub(crate) systemd_boot: Option<Result<SystemdBootFiles, String>>,
 }
 
 /// GRUB's files, as the source system sees them.
@@ -53,7 +61,28 @@ impl Loader {
             None => None,
             Some(found) => Some(GrubFiles::look(root, table, found)?),
         };
-        Ok(Self { is_efi, grub })
+        let systemd_boot = systemd_boot::look(root, table)?;
+        Ok(Self {
+            is_efi,
+            grub,
+            systemd_boot,
+        })
+    }
+
+    /// The menu of the loader that has the entry, as it is now.
+    pub(crate) fn menu(self, keeper: &Keeper) -> Result<Menu, String> {
+        match keeper {
+            Keeper::Grub { .. } => {
+                let files = self.grub.ok_or("there is no configuration of GRUB")?;
+                Ok(Menu::Grub(files.grub))
+            }
+            Keeper::SystemdBoot { .. } => {
+                let files = self
+                    .systemd_boot
+                    .ok_or("systemd-boot has not booted this system")?;
+                Ok(Menu::SystemdBoot(files?.loader))
+            }
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Image<'a> {
     pub(crate) name: &'a str,
     pub(crate) sha256: &'a str,
     pub(crate) size: u64,
-    /// The directory of our records, where it lies on the image's file system.
+    /// The directory of our records: on the image's file system, or with that of its own.
     pub(crate) state_dir: Option<&'a str>,
 }
 

@@ -1,24 +1,28 @@
-//! The upgrade's own entry in GRUB's menu, and whether it may be armed: it boots once, and then the old system again. Pure.
+//! The upgrade's own entry in the loader's menu, and whether it may be armed: it boots once, and then the old system again. Pure.
+mod grub;
+mod systemd_boot;
+
 use std::path::{Path, PathBuf};
 
 use livemode_common::cmdline::Cmdline;
-use livemode_common::loader::bls::{self, Entry};
-use livemode_common::loader::grub_cfg::Default;
-use livemode_common::loader::grubenv::{NEXT_ENTRY, SAVED_ENTRY};
-use livemode_common::loader::next_boots::{Grub, NextBoots};
+use livemode_common::loader::bls::{Entry, SUFFIX};
+use livemode_common::loader::menu::Menu;
+use livemode_common::loader::next_boots::NextBoots;
+use livemode_common::loader::own::Choice;
 use livemode_common::loader::script;
+use livemode_common::loader::store::Keeper;
 use livemode_common::records::OwnEntry;
+use livemode_common::sysroot::SysRoot;
 
+use super::paths::Paths;
 use crate::args::EntryKeeper;
-use crate::facts::loader::{GrubFiles, Loader};
+use crate::facts::loader::Loader;
 use crate::facts::Facts;
 
 /// Its title, in the menu.
 const TITLE: &str = "LiveMode upgrade";
 /// What its id ends with. It sorts after the kernels of this machine: a default that is a number still means what it did.
 const ID_SUFFIX: &str = "livemode";
-/// What GRUB's way of writing entries is told to be by (grub2-switch-to-blscfg(8)).
-const TO_BLS: &str = "grub2-switch-to-blscfg";
 
 /// The entry of this build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +37,9 @@ pub(crate) struct EntryPlan {
 }
 
 /// What an admin has chosen of the boot entry.
-#[derive(Debug, Clone, Copy, std::default::Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct EntryChoice {
-    /// Who keeps it; by default GRUB, where that is what boots.
+    /// Who keeps it; by default the loader that boots, where that is GRUB or systemd-boot.
     pub(crate) keeper: Option<EntryKeeper>,
     /// Whether a machine that fails before early boot has cleared next_entry may boot the upgrade's entry again.
     pub(crate) loop_risk: bool,
@@ -44,109 +48,147 @@ pub(crate) struct EntryChoice {
 impl EntryChoice {
     /// Who keeps the entry on a machine with this loader.
     pub(crate) fn keeper(self, loader: Option<&Loader>) -> EntryKeeper {
-        let has_grub = loader.is_some_and(|loader| loader.grub.is_some());
-        self.keeper.unwrap_or(if has_grub {
-            EntryKeeper::Grub
-        } else {
-            EntryKeeper::None
-        })
+        let by_default = match loader {
+            Some(loader) if loader.systemd_boot.is_some() => EntryKeeper::SystemdBoot,
+            Some(loader) if loader.grub.is_some() => EntryKeeper::Grub,
+            _ => EntryKeeper::None,
+        };
+        self.keeper.unwrap_or(by_default)
+    }
+}
+
+/// The loader that is to have the entry, and where.
+struct Home {
+    menu: Menu,
+    /// The directory of entries.
+    entries: PathBuf,
+    /// What ids end with.
+    suffix: &'static str,
+    /// The directory with kernel and initramfs as the source sees it, and as the loader does.
+    mounted: PathBuf,
+    inside: PathBuf,
+    /// As it is recorded.
+    boot: PathBuf,
+    keeper: Keeper,
+}
+
+impl Home {
+    /// A file as the loader names it.
+    fn named(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.mounted).unwrap_or(path);
+        self.inside.join(below).display().to_string()
+    }
+
+    /// The menu as it is when the entry `id` is neither there nor armed.
+    fn without(&self, id: &str, known: Option<&OwnEntry>) -> Menu {
+        let menu = self.menu.with(Choice::Once, None).without(id);
+        match known {
+            Some(known) if menu.chosen(Choice::Default) == Some(id) => {
+                menu.with(Choice::Default, known.former_choice())
+            }
+            _ => menu,
+        }
     }
 }
 
 impl EntryPlan {
-    /// The entry of a machine with these facts; `kernel` and `initramfs` as the source sees them.
+    /// The entry of a machine with these facts; `has_block` says whether early boot finds GRUB's environment block.
     ///
     /// # Errors
     /// All that stands against it, each with what to do.
     pub(crate) fn new(
         facts: &Facts,
-        kernel: &Path,
-        initramfs: &Path,
-        loop_risk: bool,
+        choice: EntryChoice,
+        paths: &Paths,
+        has_block: bool,
     ) -> Result<Self, Vec<String>> {
-        let one = |why: &str| vec![why.to_owned()];
+        let one = |why: String| vec![why];
+        let keeper = choice.keeper(facts.loader.as_ref());
+        let root = SysRoot::new(&facts.root);
+        let (kernel, initramfs) = (root.inside(&paths.own_kernel), root.inside(&paths.own_initramfs));
         let arch = facts.source.arch.as_str();
         if !matches!(arch, "x86_64" | "aarch64") {
             return Err(vec![format!(
-                "--boot-entry grub was never tried on {arch}; give --boot-entry none and make the entry yourself"
+                "--boot-entry {} was never tried on {arch}; give --boot-entry none and make the entry yourself",
+                keeper.name()
             )]);
         }
-        let loader = facts.loader.as_ref();
-        let files = loader.and_then(|loader| loader.grub.as_ref()).ok_or_else(|| {
-            one("there is no configuration of GRUB (/boot/grub2/grub.cfg); give --boot-entry none and make the entry yourself")
-        })?;
-        let machine_id = facts.source.machine_id.as_deref().ok_or_else(|| {
-            one("there is no /etc/machine-id, by which entries are named; first: systemd-machine-id-setup")
-        })?;
-        let id = format!("{machine_id}-{ID_SUFFIX}");
         let known = facts
             .earlier
             .as_ref()
             .and_then(|manifest| manifest.boot.entry.as_ref());
-        refuse_what_is_not_ours(files, &id, known)?;
-        usable(files)?;
-
-        let old = Self::old(&files.grub, &id, known).map_err(|why| vec![why])?;
+        let home = match keeper {
+            EntryKeeper::SystemdBoot => systemd_boot::home(facts, known).map_err(one)?,
+            _ => grub::home(facts.loader.as_ref(), has_block)?,
+        };
+        let machine_id = facts.source.machine_id.as_deref().ok_or_else(|| {
+            one(
+                "there is no /etc/machine-id, by which entries are named; first: systemd-machine-id-setup"
+                    .to_owned(),
+            )
+        })?;
+        let file = format!("{machine_id}-{ID_SUFFIX}");
+        let id = format!("{file}{}", home.suffix);
+        let path = home.entries.join(format!("{file}{SUFFIX}"));
+        if home.menu.entry(&id).is_some() && known.is_none_or(|known| known.id != id) {
+            return Err(one(format!(
+                "{} is there, and no build of this system has made it; remove it",
+                path.display()
+            )));
+        }
+        let menu = home.without(&id, known);
+        let old = menu.next_boots().map_err(one)?.next;
         let entry = Entry {
             id: id.clone(),
             title: Some(TITLE.to_owned()),
-            linux: Some(in_grub(files, kernel)),
-            initrd: vec![in_grub(files, initramfs)],
+            linux: Some(home.named(&kernel)),
+            initrd: vec![home.named(&initramfs)],
             options: None,
         };
-        let boots = armed(&files.grub, &entry, &old).map_err(|why| vec![why])?;
-        let path = files.entries.join(format!("{id}{}", bls::SUFFIX));
+        // Its files come with the build.
+        let armed = menu.with_entry(&entry).with(Choice::Once, Some(&id));
         let plan = Self {
             own: OwnEntry {
                 path: path.display().to_string(),
                 kernel: kernel.display().to_string(),
                 initramfs: initramfs.display().to_string(),
-                boot: files.boot.display().to_string(),
-                grubenv: files.env.display().to_string(),
-                grubenv_on: on_device(files),
+                keeper: home.keeper,
+                boot: home.boot.display().to_string(),
                 former_default: old,
                 id,
             },
             entry,
             machine_id: machine_id.to_owned(),
-            boots,
+            boots: armed.next_boots().map_err(one)?,
         };
-        plan.check(&files.grub, loop_risk)?;
+        plan.check(&armed, choice.loop_risk).map_err(one)?;
         Ok(plan)
     }
 
-    /// The entry that boots when ours is not armed.
-    fn old(grub: &Grub, id: &str, known: Option<&OwnEntry>) -> Result<String, String> {
-        let mut disarmed = grub.with(&[(NEXT_ENTRY, "")]);
-        if let (Some(known), true) = (known, grub.variable(SAVED_ENTRY) == Some(id)) {
-            disarmed = disarmed.with(&[(SAVED_ENTRY, &known.former_default)]);
-        }
-        disarmed.entries.retain(|entry| entry.id != id);
-        Ok(disarmed.next_boots()?.next)
-    }
-
-    fn check(&self, grub: &Grub, loop_risk: bool) -> Result<(), Vec<String>> {
+    fn check(&self, menu: &Menu, loop_risk: bool) -> Result<(), String> {
         let NextBoots { next, after } = &self.boots;
-        let (ours, old) = (&self.own.id, &self.own.former_default);
+        let (ours, old, loader) = (&self.own.id, &self.own.former_default, menu.name());
         if next != ours {
-            return Err(vec![format!(
-                "GRUB would boot {next} in place of the upgrade's entry"
-            )]);
+            return Err(format!(
+                "{loader} would boot {next} in place of the upgrade's entry"
+            ));
         }
-        let fixed = grub.env_is_fixed.as_deref();
-        match fixed {
-            None if after == old => Ok(()),
-            None => Err(vec![format!("after the upgrade's entry GRUB would boot {after} in place of {old}")]),
-            Some(_) if loop_risk && self.own.grubenv_on.is_some() => Ok(()),
-            Some(why) if self.own.grubenv_on.is_none() => Err(vec![format!(
-                "{}: {why}, and early boot could not find it to clear next_entry; put /boot on a partition with ext4 or xfs",
-                self.own.grubenv
-            )]),
-            Some(why) => Err(vec![format!(
-                "{}: {why}, so only early boot can clear next_entry: a machine that fails before that boots the upgrade's entry \
-                 again and again; if you accept that, give --accept-loop-risk",
-                self.own.grubenv
-            )]),
+        match (menu.cannot_clear(), &self.own.keeper) {
+            (Some(why), Keeper::Grub { grubenv, grubenv_on }) => match grubenv_on {
+                None => Err(format!(
+                    "{grubenv}: {why}, and early boot could not find it to clear next_entry; put /boot on a partition, LVM or software \
+                     RAID, with a UUID that nothing else has"
+                )),
+                Some(_) if loop_risk => Ok(()),
+                Some(_) => Err(format!(
+                    "{grubenv}: {why}, so only early boot can clear next_entry: a machine that fails before that boots the \
+                     upgrade's entry again and again; if you accept that, give --accept-loop-risk"
+                )),
+            },
+            _ if after == old => Ok(()),
+            _ => Err(format!(
+                "after the upgrade's entry {loader} would boot {after} in place of {old}"
+            )),
         }
     }
 
@@ -155,107 +197,22 @@ impl EntryPlan {
     /// # Errors
     /// The word that GRUB would not pass on.
     pub(crate) fn text(&self, arguments: &str, version: &str) -> Result<String, String> {
-        let options = script::for_grub(&Cmdline::parse(arguments)).map_err(|word| {
-            format!(
-                "GRUB cannot pass on the kernel argument {word}; take it from the source's own line, or make the entry yourself \
-                 (--boot-entry none)"
-            )
-        })?;
+        let options = match self.own.keeper {
+            Keeper::Grub { .. } => script::for_grub(&Cmdline::parse(arguments)).map_err(|word| {
+                format!(
+                    "GRUB cannot pass on the kernel argument {word}; take it from the source's own line, or make the entry \
+                     yourself (--boot-entry none)"
+                )
+            })?,
+            // systemd-boot passes the line on as it is.
+            Keeper::SystemdBoot { .. } => arguments.to_owned(),
+        };
         let entry = Entry {
             options: Some(options),
             ..self.entry.clone()
         };
         Ok(entry.to_text(version, Some(&self.machine_id)))
     }
-}
-
-/// What boots once `entry` is there and armed.
-fn armed(grub: &Grub, entry: &Entry, old: &str) -> Result<NextBoots, String> {
-    let mut armed = grub.with(&[(NEXT_ENTRY, &entry.id)]);
-    if grub.variable(SAVED_ENTRY) == Some(&entry.id) {
-        armed = armed.with(&[(SAVED_ENTRY, old)]);
-    }
-    // Its files come with the build.
-    let coming = |file: &String| entry.linux.iter().chain(&entry.initrd).any(|ours| ours == file);
-    armed.missing.retain(|file| !coming(file));
-    armed.entries.retain(|known| known.id != entry.id);
-    armed.entries.push(entry.clone());
-    armed.next_boots()
-}
-
-fn refuse_what_is_not_ours(files: &GrubFiles, id: &str, known: Option<&OwnEntry>) -> Result<(), Vec<String>> {
-    let is_there = files.grub.entry(id).is_some();
-    if is_there && known.is_none_or(|known| known.id != id) {
-        return Err(vec![format!(
-            "{}/{id}{} is there, and no build of this system has made it; remove it",
-            files.entries.display(),
-            bls::SUFFIX
-        )]);
-    }
-    Ok(())
-}
-
-/// What of GRUB's configuration would make the entry, or arming it, mean nothing.
-fn usable(files: &GrubFiles) -> Result<(), Vec<String>> {
-    let mut faults = Vec::new();
-    let shown = files.cfg.display();
-    let anew = format!("grub2-mkconfig -o {shown}");
-    match &files.grub.cfg {
-        Err(why) => faults.push(why.clone()),
-        Ok(cfg) => {
-            if !cfg.shows_entries {
-                faults.push(format!(
-                    "{shown} does not show the entries in {} (GRUB_ENABLE_BLSCFG=false, or a configuration of its own); first: \
-                     {TO_BLS}",
-                    files.entries.display()
-                ));
-            }
-            if !cfg.loads_env || !cfg.boots_once {
-                faults.push(format!("{shown} does not boot next_entry once; first: {anew}"));
-            }
-            if let Some(Default::Fixed(entry)) = &cfg.default {
-                faults.push(format!(
-                    "{shown} boots '{entry}' whatever the saved default is; first: set GRUB_DEFAULT=saved in /etc/default/grub, \
-                     then: {anew}"
-                ));
-            }
-            if cfg.waits {
-                faults.push(format!(
-                    "{shown} waits for a keyboard; first: set GRUB_TIMEOUT=5 in /etc/default/grub, then: {anew}"
-                ));
-            }
-            if let Some(line) = cfg.strange.first() {
-                faults.push(format!(
-                    "{shown} chooses what boots in a way of its own ({line}); take that line away, or give --boot-entry none"
-                ));
-            }
-        }
-    }
-    if let Err(why) = &files.grub.env {
-        faults.push(why.clone());
-    }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
-}
-
-/// A file of /boot as GRUB names it.
-fn in_grub(files: &GrubFiles, path: &Path) -> String {
-    let below = path.strip_prefix("/boot").unwrap_or(path);
-    files.boot.join(below).display().to_string()
-}
-
-/// Where early boot finds the block: its file system and the path there.
-fn on_device(files: &GrubFiles) -> Option<String> {
-    let device = &files.env_device;
-    let name = files.env.file_name()?;
-    let path: PathBuf = device.dir.join(name);
-    device
-        .uuid
-        .as_ref()
-        .map(|uuid| format!("UUID={uuid}:{}", path.display()))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::why::Reasoned;
 use super::{arguments, drivers, fstab, initramfs, live_system, network, packages, refusals, ssh, words};
 use crate::args::EntryKeeper;
 use crate::facts::leapp::Requested;
-use crate::facts::source::Source;
+use crate::facts::source::{Place, Source};
 use crate::facts::userspace::{Kernel, Userspace};
 use crate::facts::Facts;
 
@@ -92,8 +92,11 @@ pub(crate) struct Target {
 
 impl BuildPlan {
     /// Decides everything. What stands against it is found, not an error: a refused plan can be shown too.
-    pub(crate) fn make(facts: Facts, entry_choice: EntryChoice) -> Self {
+    pub(crate) fn make(mut facts: Facts, entry_choice: EntryChoice) -> Self {
         let entry_keeper = entry_choice.keeper(facts.loader.as_ref());
+        if let (EntryKeeper::SystemdBoot, Some(place)) = (entry_keeper, systemd_boots_place(&facts)) {
+            facts.source.boot = place;
+        }
         let mut findings = Findings::default();
         refusals::of_source(&facts, &mut findings);
         let target = facts
@@ -138,7 +141,7 @@ impl BuildPlan {
             keeper: Some(entry_keeper),
             ..entry_choice
         };
-        let entry = entry(&facts, entry_choice, &paths, &root, &mut findings);
+        let entry = entry(&facts, entry_choice, &paths, storage.has_block, &mut findings);
         let boot_files = if boot_content.is_some() {
             Origin::Given
         } else {
@@ -217,15 +220,18 @@ impl BuildPlan {
             ..
         } = &self.source;
         let state_dir = state_device.dir.to_string_lossy();
+        let elsewhere = self.storage.records_reference.as_ref();
+        let elsewhere = elsewhere.map(|reference| format!("{reference}:{state_dir}"));
+        let beside = (image_device.source == state_device.source).then_some(&*state_dir);
         let image = arguments::Image {
             build: &build,
             grubenv: self
                 .entry
                 .as_ref()
-                .and_then(|entry| entry.own.grubenv_on.as_deref()),
+                .and_then(|entry| entry.own.keeper.grubenv_on()),
             reference: self.storage.image_reference.as_deref().unwrap_or("UUID=unknown"),
             dir: &image_device.dir.to_string_lossy(),
-            state_dir: (image_device.source == state_device.source).then_some(&state_dir),
+            state_dir: beside.or(elsewhere.as_deref()),
             name: &name,
             sha256,
             size,
@@ -467,11 +473,17 @@ fn image_names(source: &Source, storage: &Storage) -> Vec<String> {
         .collect()
 }
 
+/// Where kernel and initramfs are to lie, for systemd-boot reads no other file systems.
+fn systemd_boots_place(facts: &Facts) -> Option<Place> {
+    let found = facts.loader.as_ref()?.systemd_boot.as_ref()?;
+    found.as_ref().ok().map(|files| files.place.clone())
+}
+
 fn entry(
     facts: &Facts,
     choice: EntryChoice,
     paths: &Paths,
-    root: &SysRoot,
+    has_block: bool,
     findings: &mut Findings,
 ) -> Option<EntryPlan> {
     // Before there is a container nothing stands yet that an entry could boot.
@@ -480,14 +492,13 @@ fn entry(
         let earlier = facts.earlier.as_ref();
         if earlier.is_some_and(|manifest| manifest.boot.entry.is_some()) {
             findings.refuse(
-                "an earlier build has a boot entry, which would not fit a new image; give --boot-entry grub, or first: \
+                "an earlier build has a boot entry, which would not fit a new image; leave --boot-entry away, or first: \
                  livemode-prep remove",
             );
         }
         return None;
     }
-    let (kernel, initramfs) = (root.inside(&paths.own_kernel), root.inside(&paths.own_initramfs));
-    let entry = EntryPlan::new(facts, &kernel, &initramfs, choice.loop_risk);
+    let entry = EntryPlan::new(facts, choice, paths, has_block);
     entry
         .map_err(|whys| whys.into_iter().for_each(|why| findings.refuse(why)))
         .ok()

@@ -72,6 +72,12 @@ fn of_image_file_system(image: &str, source: &Source, findings: &mut Findings) {
     }
 }
 
+/// Where GRUB's environment block lies.
+fn block_source(facts: &Facts) -> Option<&str> {
+    let grub = facts.loader.as_ref()?.grub.as_ref()?;
+    Some(&grub.env_device.source)
+}
+
 /// What is written beneath a mount that is missing now would be hidden by it after the reboot.
 fn not_mounted(facts: &Facts, findings: &mut Findings) {
     let source = &facts.source;
@@ -144,6 +150,9 @@ pub(crate) fn storage(facts: &Facts, knows: &dyn Fn(&str) -> bool) -> Storage {
             .any(|line| line.last("netroot").is_some()),
         image_source: &source.image_device.source,
         image_uuid: source.image_device.uuid.as_deref(),
+        records_source: &source.state_device.source,
+        records_uuid: source.state_device.uuid.as_deref(),
+        block_source: block_source(facts),
         has_network,
         arguments: &source.arguments,
         knows,

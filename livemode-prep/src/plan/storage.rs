@@ -42,7 +42,12 @@ pub(crate) struct Storage {
     pub(crate) mounts: Vec<LiveMount>,
     /// By what early boot finds the image's file system: `UUID=…`, or a path that only it has.
     pub(crate) image_reference: Option<String>,
-    /// What the image stands on.
+    /// By what early boot finds the file system of our records, where that is not the image's: `UUID=…`. Without it, it decides
+    /// without them.
+    pub(crate) records_reference: Option<String>,
+    /// Whether early boot finds GRUB's environment block.
+    pub(crate) has_block: bool,
+    /// What the image stands on, and those two.
     pub(crate) image: Needs,
     /// What the source's mounts and swaps stand on.
     pub(crate) source: Needs,
@@ -61,6 +66,11 @@ pub(crate) struct Storage {
 pub(crate) struct Setting<'a> {
     pub(crate) image_source: &'a str,
     pub(crate) image_uuid: Option<&'a str>,
+    /// Where our records lie.
+    pub(crate) records_source: &'a str,
+    pub(crate) records_uuid: Option<&'a str>,
+    /// Where GRUB's environment block lies.
+    pub(crate) block_source: Option<&'a str>,
     pub(crate) has_network: bool,
     /// Whether early boot is told where the image's disk is in the network (dracut.cmdline(7), netroot=).
     pub(crate) has_netroot: bool,
@@ -81,6 +91,9 @@ impl Setting<'static> {
         Self {
             image_source: "",
             image_uuid: None,
+            records_source: "",
+            records_uuid: None,
+            block_source: None,
             has_network: true,
             has_netroot: false,
             arguments: &NOTHING,
@@ -99,6 +112,10 @@ impl Storage {
         }
         storage.as_it_is_now(fstab, sources, setting);
         storage.find_image(sources, setting);
+        storage.find_records(sources, setting);
+        storage.has_block = setting
+            .block_source
+            .is_some_and(|source| storage.takes_along(source, sources));
         storage.early(sources, setting);
         storage.tree = storage.draw(sources);
         storage.check_network(setting);

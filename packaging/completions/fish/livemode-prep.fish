@@ -60,8 +60,9 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l le
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -s h -l help -d 'Print help'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: grub where GRUB is what boots, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: the loader that boots, if it is one of these, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
 grub\t'GRUB: an entry of our own boots once, then the old system again'
+systemd-boot\t'systemd-boot: the same, on its own partition'
 leapp\t'The same under leapp, which makes an entry of its own after build; entry then arms ours'"
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l facts -d 'Plan from facts of another machine, in place of this one\'s' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l root -d 'The source system' -r -F
@@ -79,8 +80,9 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -l 
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: grub where GRUB is what boots, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: the loader that boots, if it is one of these, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
 grub\t'GRUB: an entry of our own boots once, then the old system again'
+systemd-boot\t'systemd-boot: the same, on its own partition'
 leapp\t'The same under leapp, which makes an entry of its own after build; entry then arms ours'"
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
@@ -144,10 +146,12 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -s h
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l after-success -d 'Only if the upgrade has succeeded, and neither leapp nor somebody\'s own boot entry still needs it; else do nothing'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -s h -l help -d 'Print help'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: grub where GRUB is what boots, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: the loader that boots, if it is one of these, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
 grub\t'GRUB: an entry of our own boots once, then the old system again'
+systemd-boot\t'systemd-boot: the same, on its own partition'
 leapp\t'The same under leapp, which makes an entry of its own after build; entry then arms ours'"
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F

@@ -1,6 +1,8 @@
 //! Every way in which a transaction can end, on a directory.
 use std::collections::BTreeMap;
 
+use livemode_common::loader::store::Keeper;
+
 use super::*;
 
 /// A source system with an image and records of an earlier build; the new files lie beside them.
@@ -205,8 +207,10 @@ fn taking_back_that_is_cut_off_is_gone_on_with() {
         path: "/boot/loader/entries/a-livemode.conf".into(),
         kernel: "/boot/kernel".into(),
         initramfs: "/boot/initramfs".into(),
-        grubenv: "/boot/grubenv".into(),
-        grubenv_on: None,
+        keeper: Keeper::Grub {
+            grubenv: "/boot/grubenv".into(),
+            grubenv_on: None,
+        },
         boot: "/".into(),
         former_default: "a-5".into(),
     });

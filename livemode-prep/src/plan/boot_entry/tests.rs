@@ -74,8 +74,10 @@ fn where_grub_is_what_boots_it_keeps_the_entry_and_both_boots_are_told() {
             path: format!("/boot/loader/entries/{OURS}.conf"),
             kernel: "/boot/vmlinuz-livemode.x86_64".into(),
             initramfs: "/boot/initramfs-livemode.x86_64.img".into(),
-            grubenv: "/boot/grub2/grubenv".into(),
-            grubenv_on: Some("UUID=1-2:/grub2/grubenv".into()),
+            keeper: Keeper::Grub {
+                grubenv: "/boot/grub2/grubenv".into(),
+                grubenv_on: Some("UUID=1-2:/grub2/grubenv".into()),
+            },
             boot: "/".into(),
             former_default: OLD.into(),
         }
@@ -291,4 +293,123 @@ fn an_earlier_builds_entry_needs_another_one() {
         facts["userspace"] = json!(null);
     });
     assert!(check.entry.is_none());
+}
+
+fn with_systemd_boot(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Value) {
+    move |facts| {
+        let conf = format!("{OLD}.conf");
+        let item = json!({"entry": entry(&conf), "name": conf, "tries_left": null, "sort_key": null, "machine_id": MACHINE,
+                          "version": "", "missing": null});
+        let place = json!({"path": "/efi", "existing": "/efi", "device_number": 9, "free_bytes": 1u64 << 30, "read_only": false});
+        facts["loader"] = json!({"is_efi": true, "grub": null, "systemd_boot": {"Ok": {
+            "esp": "/efi", "boot": "/efi", "place": place,
+            "loader": {"conf": [], "variables": [], "entries": [item], "images": []}
+        }}});
+        let mut line = facts["source"]["fstab"]["Ok"][0].clone();
+        line["fs_file"] = json!("/efi");
+        facts["source"]["fstab"]["Ok"].as_array_mut().unwrap().push(line);
+        let mut mount = facts["source"]["mounts"][0].clone();
+        mount["target"] = json!("/efi");
+        facts["source"]["mounts"].as_array_mut().unwrap().push(mount);
+        change(facts);
+    }
+}
+
+fn sd(facts: &mut Value) -> &mut Value {
+    &mut facts["loader"]["systemd_boot"]["Ok"]["loader"]
+}
+
+#[test]
+fn where_systemd_boot_is_what_boots_it_has_the_entry_on_its_partition() {
+    let plan = plan(EntryChoice::default(), with_systemd_boot(|_| ()));
+    let own = &plan.entry.as_ref().unwrap().own;
+    let ours = format!("{OURS}.conf");
+    assert_eq!(
+        *own,
+        OwnEntry {
+            id: ours.clone(),
+            path: format!("/efi/loader/entries/{ours}"),
+            kernel: "/efi/vmlinuz-livemode.x86_64".into(),
+            initramfs: "/efi/initramfs-livemode.x86_64.img".into(),
+            keeper: Keeper::SystemdBoot {
+                esp: "/efi".into(),
+                former_choice: None,
+            },
+            boot: "/efi".into(),
+            former_default: format!("{OLD}.conf"),
+        }
+    );
+    let text = plan.entry.as_ref().unwrap().text("a=$b;c", "6.1").unwrap();
+    assert!(
+        text.contains("\nlinux /vmlinuz-livemode.x86_64\n") && text.ends_with("\noptions a=$b;c\n"),
+        "{text}"
+    );
+    assert!(plan
+        .summary()
+        .contains(&format!("next boot  {ours}, the upgrade, once\n")));
+    assert!(!plan.shown_arguments().contains("livemode.grubenv"));
+}
+
+#[test]
+fn systemd_boots_choice_of_before_an_earlier_build_still_is() {
+    let ours = format!("{OURS}.conf");
+    for (now, former) in [
+        (None, None),
+        (Some("demo*"), Some("demo*")),
+        // The live system had made ours the default.
+        (Some(ours.as_str()), Some("former*")),
+    ] {
+        let change = |facts: &mut Value| {
+            let variables = now.map(|now| json!(["LoaderEntryDefault", now]));
+            sd(facts)["variables"] = json!(variables.as_slice());
+            let mut known = earlier(true);
+            known["boot"]["entry"] = json!({"id": ours, "path": "/x", "kernel": "/k", "initramfs": "/i", "esp": "/efi",
+                "former_choice": "former*", "boot": "/efi", "former_default": format!("{OLD}.conf")});
+            facts["earlier"] = known;
+        };
+        let plan = plan(EntryChoice::default(), with_systemd_boot(change));
+        assert_eq!(plan.findings.refusals, Vec::<String>::new());
+        assert_eq!(plan.entry.unwrap().own.former_choice(), former, "{now:?}");
+    }
+}
+
+#[test]
+fn what_of_systemd_boot_would_make_the_entry_mean_nothing_is_refused() {
+    let refused = |change: fn(&mut Value)| refusals(with_systemd_boot(change));
+    for (found, words) in [
+        (
+            refused(|facts| {
+                facts["source"]["fstab"]["Ok"].as_array_mut().unwrap().pop();
+            }),
+            "/efi is mounted, and /etc/fstab does not list it",
+        ),
+        (
+            refused(|facts| facts["loader"]["systemd_boot"] = json!({"Err": "mount it"})),
+            "mount it",
+        ),
+        (
+            refused(|facts| sd(facts)["conf"] = json!([["timeout", "menu-force"]])),
+            "waits for a keyboard",
+        ),
+        (
+            refused(|facts| sd(facts)["variables"] = json!([["LoaderEntryPreferred", "x"]])),
+            "bootctl set-preferred",
+        ),
+        (
+            refused(|facts| sd(facts)["conf"] = json!([["default", "*-livemode.conf"]])),
+            "after the upgrade's entry systemd-boot would boot a1b2c3d4e5f60718293a4b5c6d7e8f90-livemode.conf in place of",
+        ),
+    ] {
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(words), "{found:?}");
+    }
+    let asked = EntryChoice {
+        keeper: Some(EntryKeeper::SystemdBoot),
+        ..EntryChoice::default()
+    };
+    let found = plan(asked, |_| ()).findings.refusals;
+    assert!(
+        found[0].contains("systemd-boot is not what has booted this system"),
+        "{found:?}"
+    );
 }

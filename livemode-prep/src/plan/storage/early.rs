@@ -1,6 +1,6 @@
 //! What early boot must find and open: the image's file system, and the encrypted volumes. Pure.
 use super::volumes::{lasting, opened};
-use super::{Setting, Storage};
+use super::{Layer, Setting, Storage};
 use crate::facts::storage::crypttab::Key;
 use crate::facts::storage::StorageFacts;
 
@@ -48,6 +48,43 @@ impl Storage {
                 self.faults.push(format!("squashfs_image_path: {why}"));
             }
         }
+    }
+
+    /// By what early boot finds our records. Where it cannot, it mounts the image whatever they say, and the live system decides.
+    pub(super) fn find_records(&mut self, sources: &StorageFacts, setting: &Setting) {
+        if setting.records_source == setting.image_source {
+            return;
+        }
+        let Some(uuid) = setting.records_uuid else {
+            return;
+        };
+        if self.takes_along(setting.records_source, sources) {
+            self.records_reference = Some(format!("UUID={uuid}"));
+        } else {
+            self.warnings.push(format!(
+                "the records of the upgrade lie on {}, which early boot does not bring up: it mounts the image without looking at \
+                 them",
+                setting.records_source
+            ));
+        }
+    }
+
+    /// Lets early boot bring up another device beside the image's; false where it would have to open that for it, or to reach it
+    /// by the network, or could not tell it from another. Of a device that is not known nothing is said against it.
+    pub(super) fn takes_along(&mut self, source: &str, sources: &StorageFacts) -> bool {
+        let Some(device) = sources.devices.at(source) else {
+            return true;
+        };
+        let mut with_it = self.image.clone();
+        with_it.add(&sources.devices, device);
+        let has_only =
+            |layer: &Layer| matches!(layer, Layer::Lvm | Layer::Md) || self.image.layers.contains(layer);
+        let is_plain = with_it.layers.iter().all(has_only) && with_it.volumes == self.image.volumes;
+        if !is_plain || sources.devices.is_ambiguous(device) {
+            return false;
+        }
+        self.image = with_it;
+        true
     }
 
     /// The volumes that early boot opens: the image's, and those that the kernel's arguments name.

@@ -68,6 +68,58 @@ fn volumes_on_a_mirror_need_both_layers_and_are_drawn_down_to_the_disks() {
 }
 
 #[test]
+fn records_and_grubs_block_are_reached_where_no_more_than_lvm_or_md_lies_between() {
+    let with_records = |lsblk: &str, image: (&str, &str), records: &str| {
+        let setting = Setting {
+            image_source: image.0,
+            image_uuid: Some(image.1),
+            records_source: records,
+            records_uuid: Some("R"),
+            ..Setting::of_test()
+        };
+        Storage::model(&[], &sources(lsblk, ""), &setting)
+    };
+    let lvm = include_str!("../../../../tests/fixtures/storage/lvm.json");
+    let storage = with_records(lvm, ("/dev/mapper/vg1-root", ROOT), "/dev/mapper/vg2-var");
+    assert_eq!(storage.records_reference.as_deref(), Some("UUID=R"));
+    assert_eq!(words(&storage.image), ["rd.lvm.vg=vg1", "rd.lvm.vg=vg2"]);
+    assert!(storage.warnings.is_empty(), "{:?}", storage.warnings);
+    let beside = with_records(lvm, ("/dev/mapper/vg2-var", VAR), "/dev/mapper/vg2-var");
+    assert_eq!(beside.records_reference, None);
+    assert_eq!(words(&beside.image), ["rd.lvm.vg=vg2"]);
+
+    // So is GRUB's block.
+    let md = include_str!("../../../../tests/fixtures/storage/md-lvm.json");
+    let with_block = |lsblk: &str, image: &str, block: Option<&str>| {
+        let setting = Setting {
+            image_source: image,
+            block_source: block,
+            ..Setting::of_test()
+        };
+        Storage::model(&[], &sources(lsblk, ""), &setting)
+    };
+    let storage = with_block(md, "/dev/vdz1", Some("/dev/md0"));
+    assert!(storage.has_block);
+    assert_eq!(
+        words(&storage.image),
+        ["rd.md.uuid=6c697665:6d6f4d6f:8d6f0000:00000010"]
+    );
+    assert!(with_block(lvm, "/dev/mapper/vg1-root", Some("/dev/not/known")).has_block);
+    assert!(!with_block(lvm, "/dev/mapper/vg1-root", None).has_block);
+
+    let luks = include_str!("../../../../tests/fixtures/storage/luks.json");
+    assert!(!with_block(luks, "/dev/vdb1", Some("/dev/mapper/var")).has_block);
+    let storage = with_records(luks, ("/dev/vdb1", ROOT), "/dev/mapper/var");
+    assert_eq!(storage.records_reference, None);
+    assert_eq!(words(&storage.image), [""; 0]);
+    assert_eq!(
+        storage.warnings,
+        ["the records of the upgrade lie on /dev/mapper/var, which early boot does not bring up: it mounts the image without looking \
+          at them"]
+    );
+}
+
+#[test]
 fn only_what_the_image_stands_on_is_brought_up_early() {
     let sources = sources(include_str!("../../../../tests/fixtures/storage/lvm.json"), "");
     let fstab = format!("/dev/vg1/root / ext4 defaults 0 1\nUUID={VAR} /var ext4 defaults 0 2\n/dev/vg2/usr /usr ext4 defaults 0 2\n");

@@ -41,11 +41,22 @@ fn what_is_missing_is_brought_by_dnf_but_under_leapp_it_is_a_fault() {
 }
 
 #[test]
-fn the_records_directory_is_named_where_it_lies_beside_the_image() {
+fn the_records_directory_is_named_beside_the_image_or_with_the_file_system_it_lies_on() {
     let line = |change: fn(&mut Value)| plan(change).arguments("ab", 7);
     assert!(line(|_| ()).contains(" livemode.state=/var/lib/leapp/livemode "));
-    let apart = line(|facts| set(facts, "source.state_device.source", json!("/dev/sdb1")));
-    assert!(!apart.contains("livemode.state="), "{apart}");
+    let apart = line(|facts| {
+        set(facts, "source.state_device.source", json!("/dev/sdb1"));
+        set(facts, "source.state_device.uuid", json!("9-9"));
+    });
+    assert!(
+        apart.contains(" livemode.state=UUID=9-9:/var/lib/leapp/livemode "),
+        "{apart}"
+    );
+    let nameless = line(|facts| {
+        set(facts, "source.state_device.source", json!("/dev/sdb1"));
+        set(facts, "source.state_device.uuid", json!(null));
+    });
+    assert!(!nameless.contains("livemode.state="), "{nameless}");
 }
 
 #[test]
