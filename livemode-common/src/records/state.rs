@@ -155,7 +155,7 @@ impl State {
     }
 
     /// Whether the record is what was written.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.checksum.as_ref().is_none_or(|sum| *sum == self.sum())
     }
 
