@@ -130,7 +130,7 @@ fn from_disk(disk: &Disk, plan: &MountPlan, clock: &mut Clock) -> Result<Image> 
     let device = device::wait(disk)?;
     clock.done("wait for the device");
     let mut faults = Vec::new();
-    for device in device::with_the_same_name(disk, device) {
+    for device in device::with_the_same_name(&disk.reference, device) {
         if let Some(fault) = faults.last() {
             let next = device.display();
             say(

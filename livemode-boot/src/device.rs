@@ -22,17 +22,17 @@ const MOUNT_TRIES: u32 = 20;
 
 /// The device node behind the reference, once it is there.
 pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {
-    let device = &disk.device;
+    wait_for(&disk.device, &disk.reference, disk.deadline_s)
+}
+
+/// A device node, once it is there; `reference` is how messages name it.
+pub(crate) fn wait_for(device: &Path, reference: &str, deadline_s: u64) -> Result<PathBuf> {
     if !is_block_device(device) {
         say(Level::Info, &format!("waiting for {}", device.display()));
     }
     while !is_block_device(device) {
-        if uptime_s()? >= disk.deadline_s {
-            let s = disk.deadline_s;
-            bail!(
-                "the device {} did not appear within {s} s of boot",
-                disk.reference
-            );
+        if uptime_s()? >= deadline_s {
+            bail!("the device {reference} did not appear within {deadline_s} s of boot");
         }
         std::thread::sleep(POLL);
     }
@@ -43,9 +43,9 @@ pub(crate) fn wait(disk: &Disk) -> Result<PathBuf> {
 
 /// The device, and all others with a file system of the same UUID: MD members, paths of multipath and snapshots of LVM
 /// show that of the layer above them, and a copied disk has it too. Devices that others are made of come last.
-pub(crate) fn with_the_same_name(disk: &Disk, device: PathBuf) -> Vec<PathBuf> {
+pub(crate) fn with_the_same_name(reference: &str, device: PathBuf) -> Vec<PathBuf> {
     let (sys, udev) = (Path::new(BLOCK_DEVICES), Path::new(UDEV_DATABASE));
-    let uuid = disk.reference.strip_prefix("UUID=");
+    let uuid = reference.strip_prefix("UUID=");
     let same = uuid.map_or_else(Vec::new, |uuid| with_uuid(uuid, sys, udev));
     let others = same.into_iter().filter(|node| *node != device);
     let others: Vec<PathBuf> = others.filter(|node| is_block_device(node)).collect();
@@ -238,9 +238,8 @@ mod tests {
     #[test]
     fn the_device_that_was_found_is_among_those_of_its_name() {
         for reference in ["UUID=6c697665-none", "LABEL=data", "/dev/null"] {
-            let disk = disk(reference, "/dev/null", Path::new("/"));
             assert_eq!(
-                with_the_same_name(&disk, "/dev/null".into()),
+                with_the_same_name(reference, "/dev/null".into()),
                 [Path::new("/dev/null")]
             );
         }

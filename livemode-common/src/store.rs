@@ -21,7 +21,7 @@ mod tables;
 
 pub use extents::{of as extents_of, Extent, Map, Piece};
 pub use header::{Header, Kept, Layer, Region, Sectors};
-pub use io::StoreIo;
+pub use io::{protect, writing_to, StoreIo};
 pub use log::LogRing;
 pub use recorder::Recorder;
 pub use tables::{fill, linear, snapshot, Fill, Target, LAYER_PREFIX, STORE_DEVICE};

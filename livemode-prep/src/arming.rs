@@ -64,7 +64,7 @@ fn built(root: &SysRoot) -> Result<(Manifest, OwnEntry)> {
 /// What stands against a boot into the image, by where the upgrade stands.
 fn may_be_armed(state: &State) -> Result<(), String> {
     match state.state {
-        Phase::Finishing | Phase::Succeeded => {
+        Phase::Committing | Phase::Finishing | Phase::Succeeded => {
             Err("the upgrade has succeeded already; livemode-prep remove takes back what is left".to_owned())
         }
         // The live system has made its entry the default, and resumes.

@@ -9,7 +9,8 @@ use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::image_ref::ImageRef;
-use livemode_common::records::{to_json, Artifact, BootEntry, Manifest, Origin, Phase, State};
+use livemode_common::records::{to_json, Artifact, BootEntry, Manifest, Origin, State, StoreFile};
+use livemode_common::store::protect;
 
 mod boot_files;
 mod initramfs;
@@ -17,15 +18,17 @@ mod items;
 mod packages;
 mod progress;
 mod squashfs;
+mod store;
 
 use progress::Progress;
+use store::Store;
 
 use crate::args::EntryKeeper;
 use crate::arming;
 use crate::chroot::Chroot;
 use crate::commit::record::Change;
 use crate::commit::transaction::{LoaderChange, Transaction};
-use crate::plan::build_plan::{build_id, BuildPlan, Target};
+use crate::plan::build_plan::{build_id, BuildPlan, Made, Target};
 
 const STEPS: u32 = 5;
 
@@ -93,6 +96,8 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     .map(PathBuf::as_path)
     .to_vec();
     targets.extend(entry.as_deref());
+    let atomic = plan.atomic.as_ref().ok();
+    targets.extend(atomic.map(|atomic| atomic.file.as_path()));
     let transaction = Transaction::begin(
         &plan.root,
         &[&plan.source.image_dir.path],
@@ -100,6 +105,10 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         &targets,
     )?;
     let mut chroot = Chroot::on_disk(&target.dir, &paths.work)?;
+
+    let store = atomic
+        .map(|atomic| Store::allocate(atomic, &paths.staged(&atomic.file)))
+        .transpose()?;
 
     progress.step("packages", None);
     packages::install(&chroot, &plan.missing_packages)?;
@@ -114,7 +123,11 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     progress.step("image", Some(target.image_bytes));
     let image = pack(plan, target, chroot, progress)?;
 
-    let arguments = plan.arguments(&image.sha256, image.size);
+    let arguments = plan.arguments(&Made {
+        sha256: image.sha256.clone(),
+        size: image.size,
+        store_at: store.as_ref().map(Store::begins_at),
+    });
     let manifest = Manifest {
         schema: SCHEMA,
         boot: BootEntry {
@@ -134,9 +147,25 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         config: plan.config.clone(),
         versions: versions(plan),
         made_directories: made_directories(plan, &transaction),
+        store: atomic.map(|atomic| StoreFile {
+            path: plan.as_source_sees(&atomic.file),
+            bytes: atomic.bytes,
+        }),
         created: fsio::now(),
     };
-    commit(plan, transaction, &manifest)?;
+    let state = State::first(
+        "the image is built; the upgrade starts with the next boot into it",
+        atomic.is_some(),
+        manifest.created,
+    );
+    if let (Some(store), Some(atomic)) = (store, atomic) {
+        let header = atomic.header(&manifest.id, store.map().clone(), plan.entry.as_ref());
+        store.finish(&header.map_err(precondition)?, &state)?;
+    }
+    commit(plan, transaction, &manifest, &state)?;
+    if let Some(atomic) = atomic {
+        protect(&atomic.file, true)?;
+    }
     Ok(manifest)
 }
 
@@ -160,16 +189,9 @@ fn pack(plan: &BuildPlan, target: &Target, mut chroot: Chroot, progress: &mut Pr
     })
 }
 
-fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Result<()> {
+fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest, state: &State) -> Result<()> {
     let paths = &plan.paths;
-    let state = State {
-        schema: SCHEMA,
-        state: Phase::Prepared,
-        time: manifest.created,
-        message: "the image is built; the upgrade starts with the next boot into it".into(),
-        ..State::default()
-    };
-    fsio::atomic_write(&paths.staged(&paths.state), &to_json(&state)?, 0o600)?;
+    fsio::atomic_write(&paths.staged(&paths.state), &to_json(state)?, 0o600)?;
     fsio::atomic_write(&paths.staged(&paths.manifest), &to_json(manifest)?, 0o600)?;
     let is_made = |artifact: &Artifact| artifact.origin == Origin::Made;
     let made = [
@@ -185,6 +207,7 @@ fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Re
     // The manifest last: until it is there the former one is what remove and status go by.
     let put = made
         .map(|(_, path)| path)
+        .chain(plan.atomic.iter().map(|atomic| &atomic.file))
         .chain([&paths.state, &paths.manifest])
         .map(|path| Change::Put {
             staged: paths.staged(path),
@@ -255,7 +278,8 @@ fn superseded(plan: &BuildPlan, manifest: &Manifest) -> Vec<Change> {
             .map(|artifact| artifact.path.clone());
         let entry = manifest.boot.entry.clone().into_iter();
         let entry = entry.flat_map(|entry| [entry.path, entry.kernel, entry.initramfs]);
-        artifacts.chain(entry).collect()
+        let store = manifest.store.clone().map(|store| store.path);
+        artifacts.chain(entry).chain(store).collect()
     };
     let kept = files(manifest);
     let mut old: Vec<String> = files(earlier)

@@ -334,6 +334,7 @@ mod tests {
             config: Config::default(),
             versions: std::collections::BTreeMap::new(),
             made_directories: Vec::new(),
+            store: None,
             created: 0,
         }
     }

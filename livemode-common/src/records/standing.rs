@@ -59,6 +59,21 @@ fn do_now(state: &State, place: Place) -> &'static str {
             "this system is as it was: the image was booted, and leapp did not run; to try again: livemode-prep arm, then \
              reboot; to give the upgrade up: livemode-prep remove"
         }
+        (Phase::Upgrading, Place::Installed) if state.atomic => {
+            "this system is as it was: the upgrade was cut off, and what it had written is given up; to try again: livemode-prep \
+             retry; to give the upgrade up: livemode-prep remove"
+        }
+        (Phase::Failed, Place::Installed) if state.atomic => {
+            "this system is as it was: look at the log; to try again: livemode-prep retry; to give the upgrade up: livemode-prep \
+             remove"
+        }
+        (Phase::Failed, Place::Live) if state.atomic => {
+            "the installed system is as it was; what the upgrade has written is in /run/upgrade until you leave: systemctl \
+             reboot, which boots the old system"
+        }
+        (Phase::Committing, _) => {
+            "wait: the upgraded system is being moved to its disks; a reboot goes on with it"
+        }
         (Phase::Upgrading, Place::Live) => "wait; where nothing runs, it was cut off: to resume it type: upgrade",
         (Phase::Upgrading, Place::Installed) => {
             "the upgrade was cut off: boot the upgrade's entry, which is the default, and type: upgrade"
@@ -130,6 +145,7 @@ mod tests {
             Phase::Prepared,
             Phase::Booted,
             Phase::Upgrading,
+            Phase::Committing,
             Phase::Finishing,
             Phase::Succeeded,
         ] {

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Map, HEADERS, HEADER_BYTES};
 use crate::contract::SCHEMA;
+use crate::records::OwnEntry;
 
 const MAGIC: &[u8] = b"LIVEMODE STORE\n";
 /// SHA-256 in hex, of what follows it.
@@ -47,11 +48,9 @@ pub struct Kept {
 /// Bytes of a disk that no file system has and the boot loader lies in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sectors {
-    /// By what the device is found that lies on the same disk.
+    /// A partition of the disk.
     pub beside: String,
-    /// Whether they are counted from the disk's beginning.
-    pub of_disk: bool,
-    /// The bytes of the disk.
+    /// Where they begin on the disk.
     pub at: u64,
     /// How many.
     pub bytes: u64,
@@ -76,6 +75,8 @@ pub struct Header {
     pub sectors: Vec<Sectors>,
     /// Where the copy lies.
     pub copy: Region,
+    /// The boot entry, where it is ours.
+    pub entry: Option<OwnEntry>,
 }
 
 impl Header {
@@ -179,6 +180,7 @@ pub(super) mod tests {
             kept: Vec::new(),
             sectors: Vec::new(),
             copy: Region::default(),
+            entry: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reading and writing the store by its addresses: through its file, on its disk, or as a device of its own.
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -160,6 +161,45 @@ impl StoreIo {
         }
         Ok(runs.iter().map(|run| (offset(run), run.bytes)).collect())
     }
+}
+
+/// Calls `act` with the store in a file, which nobody can write to, defragment or remove but through this.
+///
+/// # Errors
+/// Those of [`StoreIo::of_file`], and `act`'s.
+pub fn writing_to(path: &Path, act: impl FnOnce(StoreIo) -> Result<()>) -> Result<()> {
+    protect(path, false)?;
+    let result = StoreIo::of_file(path, true).and_then(|(store, _)| act(store));
+    protect(path, true).and(result)
+}
+
+/// Makes a file immutable (chattr(1), `+i`), or takes that back. A file system without such a flag is none for a store.
+///
+/// # Errors
+/// When the flag cannot be read or changed.
+#[allow(unsafe_code)]
+pub fn protect(path: &Path, is_protected: bool) -> Result<()> {
+    // linux/fs.h; the kernel reads and writes an int, whatever the macro says.
+    const FS_IOC_GETFLAGS: nix::libc::c_ulong = nix::request_code_read!(b'f', 1, 8);
+    const FS_IOC_SETFLAGS: nix::libc::c_ulong = nix::request_code_write!(b'f', 2, 8);
+    const IMMUTABLE: nix::libc::c_int = 0x10;
+    let context = || format!("changing the attributes of {}", path.display());
+    let file = File::open(path).with_context(context)?;
+    let mut flags: nix::libc::c_int = 0;
+    // SAFETY: the kernel writes one int.
+    let result = unsafe { nix::libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS, &mut flags) };
+    nix::errno::Errno::result(result).with_context(context)?;
+    let wanted = if is_protected {
+        flags | IMMUTABLE
+    } else {
+        flags & !IMMUTABLE
+    };
+    if wanted != flags {
+        // SAFETY: the kernel reads one int.
+        let result = unsafe { nix::libc::ioctl(file.as_raw_fd(), FS_IOC_SETFLAGS, &wanted) };
+        nix::errno::Errno::result(result).with_context(context)?;
+    }
+    Ok(())
 }
 
 fn open(path: &Path, writable: bool) -> std::io::Result<File> {

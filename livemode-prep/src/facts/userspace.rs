@@ -199,13 +199,17 @@ impl Userspace {
 }
 
 impl Kernel {
-    /// Whether it can mount a type of file system; one that does not tell what it has is taken to know all.
-    pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
-        let module = self.file_systems.get(fstype).map_or(fstype, String::as_str);
+    /// Whether it has a module, as a file or built in; one that does not tell what it has is taken to have all.
+    pub(crate) fn has(&self, module: &str) -> bool {
         let name = plain(module);
         (self.modules.is_empty() && self.builtin.is_empty())
             || self.modules.contains(&name)
             || self.builtin.contains(&name)
+    }
+
+    /// Whether it can mount a type of file system; one that does not tell what it has is taken to know all.
+    pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
+        self.has(self.file_systems.get(fstype).map_or(fstype, String::as_str))
     }
 }
 

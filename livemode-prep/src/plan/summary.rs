@@ -70,6 +70,7 @@ impl BuildPlan {
         row("from", self.source.release.as_deref().unwrap_or(UNKNOWN));
         row("to", &self.goal());
         row("image", &self.place());
+        row("undone", &self.undone());
         for (number, line) in self.budgets.iter().map(Budget::describe).enumerate() {
             row(if number == 0 { "space" } else { "" }, &line);
         }
@@ -102,6 +103,14 @@ impl BuildPlan {
             "{} on {reference} ({}, {})",
             self.config.squashfs_image_path, device.source, device.fstype
         )
+    }
+
+    /// What becomes of what the upgrade has written when it does not end well.
+    fn undone(&self) -> String {
+        match &self.atomic {
+            Ok(atomic) => atomic.describe(),
+            Err(whys) => format!("the upgrade runs in place: {}", whys.join("; ")),
+        }
     }
 
     /// What the machine boots next once the build is done, and what it boots after that.
