@@ -11,6 +11,7 @@ use livemode_common::mount::{MountSpec, MountStack};
 use livemode_common::records::{to_json, BootRecord, Records, Step};
 use sys_mount::MountFlags;
 
+use crate::atomic::{self, Store};
 use crate::console::{say, Level};
 use crate::device::{self, is_block_device, uptime_s};
 use crate::fetch;
@@ -67,6 +68,9 @@ pub(crate) fn settled(plan: &MountPlan, conditions: Option<&Path>) -> Result<()>
             fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         }
         return Ok(());
+    }
+    if plan.store.as_ref().is_some_and(|place| !atomic::is_settled(place)) {
+        bail!("waiting for the devices of the layers");
     }
     match plan.sources.first() {
         Some(Source::Disk(disk)) if !is_block_device(&disk.device) => bail!("waiting for {}", disk.reference),
@@ -209,6 +213,9 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
 /// Calls `act` with the source system's records, mounted for that moment; false where they do not lie on the image's
 /// device, or that is not there.
 pub(crate) fn with_records(plan: &MountPlan, act: impl FnOnce(&Records) -> Result<bool>) -> Result<bool> {
+    if let Some(place) = &plan.store {
+        return act(&Store::open(plan, place)?.records()?);
+    }
     let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
         return Ok(false);
     };

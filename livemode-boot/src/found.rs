@@ -1,8 +1,9 @@
 //! What the records of the source system say, read once in early boot.
 use anyhow::Result;
 use livemode_common::mount::MountStack;
-use livemode_common::records::{Manifest, OwnEntry, Records, State};
+use livemode_common::records::{OwnEntry, Records, State};
 
+use crate::atomic::Store;
 use crate::console::{say, Level};
 use crate::decision::{Seen, Unreadable};
 use crate::device;
@@ -10,7 +11,9 @@ use crate::plan::MountPlan;
 
 /// What the records say, read once.
 pub(crate) struct Found {
-    manifest: Option<Manifest>,
+    /// The build that lies on the disk.
+    built: Option<String>,
+    own: Option<OwnEntry>,
     state: Result<Option<State>, Unreadable>,
 }
 
@@ -18,7 +21,8 @@ impl Found {
     /// Nothing is known.
     pub(crate) fn nothing() -> Self {
         Self {
-            manifest: None,
+            built: None,
+            own: None,
             state: Ok(None),
         }
     }
@@ -28,16 +32,14 @@ impl Found {
         Seen {
             build: plan.build.as_deref(),
             has_loader: plan.grubenv.is_some(),
-            built: self.manifest.as_ref().map(|manifest| manifest.id.as_str()),
+            built: self.built.as_deref(),
             state: self.state(),
         }
     }
 
     /// The build's own entry.
     pub(crate) fn own(&self) -> Option<&OwnEntry> {
-        self.manifest
-            .as_ref()
-            .and_then(|manifest| manifest.boot.entry.as_ref())
+        self.own.as_ref()
     }
 
     /// Where the upgrade stands.
@@ -46,8 +48,16 @@ impl Found {
     }
 }
 
-/// Reads the records where the line says that they lie on the image's file system.
+/// Reads the records where the line says that they lie: in the store, or on the image's file system.
 pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
+    if let Some(place) = &plan.store {
+        let store = Store::open(plan, place)?;
+        return Ok(Found {
+            state: state(&store.records()?),
+            built: Some(store.header.id),
+            own: store.header.entry,
+        });
+    }
     let (Some(disk), Some(dir)) = (plan.disk(), &plan.state_dir) else {
         return Ok(Found::nothing());
     };
@@ -55,16 +65,22 @@ pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
     let mut mounts = MountStack::default();
     device::mount(&device, &disk.mount, &mut mounts)?;
     let records = Records::in_dir(dir);
+    let manifest = records.manifest().ok().flatten();
     let found = Found {
-        manifest: records.manifest().ok().flatten(),
-        state: records.state().map_err(|error| {
-            say(
-                Level::Warning,
-                &format!("where the upgrade stands cannot be read: {error:#}"),
-            );
-            Unreadable
-        }),
+        state: state(&records),
+        built: manifest.as_ref().map(|manifest| manifest.id.clone()),
+        own: manifest.and_then(|manifest| manifest.boot.entry),
     };
     mounts.unmount()?;
     Ok(found)
+}
+
+fn state(records: &Records) -> Result<Option<State>, Unreadable> {
+    records.state().map_err(|error| {
+        say(
+            Level::Warning,
+            &format!("where the upgrade stands cannot be read: {error:#}"),
+        );
+        Unreadable
+    })
 }
