@@ -18,6 +18,8 @@ pub const STATE: &str = "var/lib/leapp/livemode/state.json";
 pub const GRUBENV_FILE: &str = "grubenv";
 /// The store of an upgrade that is all or nothing, in [`STATE_DIR`] or, as `.livemode-store`, at the top of another file system.
 pub const STORE_FILE: &str = "store";
+/// Programs of the admin's that look whether the upgraded system is whole, on the source system.
+pub const VERIFY_DIR: &str = "etc/livemode/verify.d";
 /// leapp's own log, on the source system; only ever appended to.
 pub const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
 /// The live system's journal as text, on the source system; only ever appended to.

@@ -22,6 +22,8 @@ const LOAD: u8 = 9;
 const STATUS: u8 = 12;
 
 const FLAG_SUSPEND: u32 = 1 << 1;
+/// DM_STATUS_TABLE_FLAG: the parameters in place of the status.
+const FLAG_TABLE: u32 = 1 << 4;
 /// With it udev's rules take the event for one of an activation (libdm's DM_UDEV_PRIMARY_SOURCE_FLAG, in the upper half; the
 /// lower half must not be zero).
 const COOKIE: u32 = 0x40 << 16 | 1;
@@ -108,7 +110,19 @@ impl Mapped {
     /// # Errors
     /// When it is gone.
     pub fn status(&self) -> Result<String> {
-        let (_, answer) = call(STATUS, &self.name, 0, &[])
+        self.first_target(0)
+    }
+
+    /// The parameters of its first target.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn table(&self) -> Result<String> {
+        self.first_target(FLAG_TABLE)
+    }
+
+    fn first_target(&self, flags: u32) -> Result<String> {
+        let (_, answer) = call(STATUS, &self.name, flags, &[])
             .with_context(|| format!("asking for the status of {}", self.name))?;
         let text = answer.get(SPEC_BYTES..).unwrap_or_default();
         let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());

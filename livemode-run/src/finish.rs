@@ -15,6 +15,7 @@ use livemode_common::mountinfo::Mount;
 use livemode_common::records::{Change, Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
+use crate::atomic::{self, Layers};
 use crate::live;
 use crate::loader::Loader;
 use crate::output::Output;
@@ -40,6 +41,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) countdown_s: u64,
     /// Whether leapp was started in this run.
     pub(crate) has_started: bool,
+    /// Where what it writes goes; none in place.
+    pub(crate) layers: Option<Layers>,
 }
 
 /// How long somebody can keep the live system up: by the boot line, or a minute.
@@ -87,13 +90,25 @@ pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
         return Err(failure(attempt, &fault.into(), output));
     }
     let loader = attempt.loader();
-    let target = match loader.as_ref().map(Loader::target).transpose() {
-        Ok(target) => target,
-        Err(error) => {
-            let fault = error.context("leapp has finished, but the upgraded system cannot boot");
-            return Err(failure(attempt, &fault.into(), output));
-        }
+    let target = match (&loader, &attempt.layers) {
+        (Some(loader), Some(_)) => atomic::verify(attempt.source, loader, output)
+            .map(Some)
+            .context("verification failed"),
+        (loader, _) => loader
+            .as_ref()
+            .map(Loader::target)
+            .transpose()
+            .context("leapp has finished, but the upgraded system cannot boot"),
     };
+    let target = match target {
+        Ok(target) => target,
+        Err(fault) => return Err(failure(attempt, &fault.into(), output)),
+    };
+    if let (Some(layers), Some((loader, target))) = (&attempt.layers, loader.as_ref().zip(target.as_ref())) {
+        if let Err(error) = atomic::commit(attempt.source, attempt.number, layers, loader, target, output) {
+            return Err(not_moved(attempt, error, output));
+        }
+    }
     if let Err(error) = hand_over(attempt, loader.as_ref().zip(target.as_ref()), output) {
         output.line(&format!("{error:#}"));
         output.line(
@@ -103,6 +118,19 @@ pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
     }
     output.line("the upgrade succeeded");
     leave(attempt.source, output)
+}
+
+/// A commit that was not ended: before its record the upgrade has failed; after it, early boot goes on with it.
+fn not_moved(attempt: &Attempt, error: Error, output: &mut Output) -> Error {
+    let state = Records::of(attempt.source).state().ok().flatten();
+    if state.is_none_or(|state| state.state != Phase::Committing) {
+        return failure(attempt, &error.into(), output);
+    }
+    output.line(&format!("{error:#}; the next boot goes on with it"));
+    if let Err(second) = reboot() {
+        output.line(&format!("{second:#}"));
+    }
+    error
 }
 
 /// Each record before its step, and success last of all.
@@ -211,12 +239,22 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
     };
     let mut follows = policy::after_failure(left, config.unwrap_or(&Config::default()));
     if !begun {
-        if let Some(Err(error)) = loader.as_ref().map(Loader::give_back) {
+        // In layers early boot does it, after it has put /boot back.
+        let change = if attempt.layers.is_some() {
+            Loader::keep_ours
+        } else {
+            Loader::give_back
+        };
+        if let Some(Err(error)) = loader.as_ref().map(change) {
             output.line(&format!("giving what boots back to the old system: {error:#}"));
             follows = AfterFailure::Hold(None);
         }
     }
-    for line in advice(attempt.source.path(), left, follows, is_recorded) {
+    let advice = match attempt.layers {
+        Some(_) => advice_in_layers(follows),
+        None => advice(attempt.source.path(), left, follows, is_recorded),
+    };
+    for line in advice {
         output.line(&line);
     }
     nix::unistd::sync();
@@ -325,6 +363,25 @@ fn advice(source: &Path, left: Left, follows: AfterFailure, is_recorded: bool) -
             ));
         }
         AfterFailure::Hold(None) => lines.push("this live system stays up".to_owned()),
+        AfterFailure::Return => {}
+    }
+    lines
+}
+
+/// The same where nothing has reached the disks.
+fn advice_in_layers(follows: AfterFailure) -> Vec<String> {
+    let mut lines = vec![
+        "the installed system is as it was: nothing that the upgrade has written has reached its disks".to_owned(),
+        "a reboot gives it up and boots the old system; there: livemode-prep status, and to try again: livemode-prep retry"
+            .to_owned(),
+    ];
+    match follows {
+        AfterFailure::Hold(Some(minutes)) => {
+            lines.push(format!("the old system boots in {minutes} minutes; to leave now: systemctl reboot"));
+        }
+        AfterFailure::Hold(None) => {
+            lines.push("this live system stays up, with what the upgrade has written in /run/upgrade; to leave: systemctl reboot".to_owned());
+        }
         AfterFailure::Return => {}
     }
     lines

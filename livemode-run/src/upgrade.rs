@@ -12,6 +12,7 @@ use livemode_common::fsio;
 use livemode_common::records::{Change, Manifest, Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 
+use crate::atomic::{self, Layers, Watch};
 use crate::facts::{self, Facts, Tracing};
 use crate::finish::{self, Attempt, Fault};
 use crate::inhibitor::Inhibitor;
@@ -41,7 +42,11 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         is_asked_for,
         countdown_s: finish::countdown_s(&live::read(cmdline)?),
         has_started: false,
+        layers: Layers::find()?,
     };
+    if let Some(why) = last.as_ref().and_then(|last| spent(last)) {
+        return Err(precondition(why));
+    }
     if last.as_ref().is_some_and(|last| last.state == Phase::Finishing) {
         // leapp has finished; what is missing is the default.
         attempt.number = number - 1;
@@ -74,6 +79,18 @@ fn cut_off(last: &State, is_asked_for: bool) -> Option<Fault> {
     })
 }
 
+/// Why a run in layers cannot be followed by another in the same boot.
+fn spent(last: &State) -> Option<String> {
+    let is_spent = last.atomic && matches!(last.state, Phase::Failed | Phase::Upgrading);
+    is_spent.then(|| {
+        format!(
+            "attempt {} has ended: {}; what it has written is given up by a reboot, after which the old system can try it again: \
+             systemctl reboot, there: livemode-prep retry",
+            last.attempt, last.message
+        )
+    })
+}
+
 /// The number of the attempt that comes after this state; `None` when the upgrade has succeeded.
 fn next_attempt(last: Option<&State>) -> Option<u32> {
     match last {
@@ -94,6 +111,7 @@ fn steps(
     let mut facts = Facts::gather(attempt.source, cmdline)?;
     attempt.manifest.clone_from(&facts.manifest);
     let manifest = ready(&facts, last)?;
+    through_layers(attempt, manifest)?;
     let source_arguments = manifest.source_arguments.clone();
     let loader = Loader::of(attempt.source, manifest);
     let resumes = last.is_some_and(State::may_have_begun);
@@ -117,8 +135,12 @@ fn steps(
         format!("{source_arguments}\n").as_bytes(),
         0o444,
     )?;
+    if attempt.layers.is_some() {
+        atomic::name_by_uuid(attempt.source)?;
+    }
     let mut before = before(&facts, last, output);
     let _awake = Inhibitor::start(output);
+    let watch = attempt.layers.as_ref().map(Layers::watch);
     for (number, command) in plan.steps.iter().enumerate() {
         let step = format!("step {} of {}", number + 1, plan.steps.len());
         Records::of(attempt.source).record(Change {
@@ -132,7 +154,10 @@ fn steps(
         let title = format!("attempt {}, {step}", attempt.number);
         let status = traced(command, plan.trace.as_deref(), &title, output)
             .map_err(|error| Fault::from(error.context(step.clone())))?;
-        if let Some(fault) = verdict(&step, status) {
+        if let Some(mut fault) = verdict(&step, status) {
+            if let Some(why) = watch.as_ref().and_then(Watch::verdict) {
+                fault.message = format!("{step}: {why}");
+            }
             return Err(fault);
         }
     }
@@ -185,6 +210,22 @@ fn traced(command: &Cmd, path: Option<&Path>, title: &str, output: &mut Output) 
         Some(Ok(None)) | None => {}
     }
     result
+}
+
+/// Of an upgrade that is all or nothing, nothing may be mounted past its layer.
+fn through_layers(attempt: &Attempt, manifest: &Manifest) -> Result<(), Fault> {
+    let fault = |message: String| Err(Fault {
+        message,
+        exit_code: None,
+    });
+    match (&attempt.layers, &manifest.store) {
+        (None, Some(_)) => fault("the store is not mapped: early boot has not seen it".into()),
+        (Some(layers), _) => match layers.past(attempt.source.path(), &live::mounts()?).as_slice() {
+            [] => Ok(()),
+            past => fault(format!("mounted past its layer: {}", past.join(", "))),
+        },
+        (None, None) => Ok(()),
+    }
 }
 
 /// What was built, unless something of it does not fit what was booted.
@@ -289,6 +330,7 @@ mod tests {
             is_asked_for: false,
             countdown_s: 0,
             has_started: false,
+            layers: None,
         };
         let fault = steps(&mut attempt, &cmdline, None, &mut Output::new(&source)).unwrap_err();
         assert_eq!(fault.message, crate::live::not_mounted(source.path()));

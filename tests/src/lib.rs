@@ -1,4 +1,5 @@
 //! What the tests and the demo share: our binaries, trees from packages, disks, and machines in QEMU.
+pub mod apart;
 pub mod baseline;
 pub mod binaries;
 pub mod cache;

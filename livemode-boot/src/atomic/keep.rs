@@ -47,6 +47,8 @@ struct Node {
 enum Kind {
     Directory,
     Link(PathBuf),
+    /// Our own kernel and initramfs, which boot now: they are left alone.
+    Ours,
     File { at: u64, bytes: u64, sha256: String },
 }
 
@@ -76,10 +78,11 @@ pub(super) fn take(header: &Header, store: &StoreIo, devices: &[PathBuf], mount:
     for (kept, device) in header.kept.iter().zip(devices) {
         let mut mounts = MountStack::default();
         device::mount(device, mount, &mut mounts)?;
+        let ours = ours(header, &kept.mount);
         let nodes = tree(mount).and_then(|paths| {
             paths
                 .into_iter()
-                .map(|path| copy.node(mount, path))
+                .map(|path| copy.node(mount, path, &ours))
                 .collect::<Result<Vec<Node>>>()
         });
         mounts.unmount()?;
@@ -194,11 +197,13 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn node(&mut self, top: &Path, path: PathBuf) -> Result<Node> {
+    fn node(&mut self, top: &Path, path: PathBuf, ours: &[PathBuf]) -> Result<Node> {
         let full = top.join(&path);
         let context = || format!("copying {}", path.display());
         let meta = fs::symlink_metadata(&full).with_context(context)?;
-        let kind = if meta.is_dir() {
+        let kind = if ours.contains(&path) {
+            Kind::Ours
+        } else if meta.is_dir() {
             Kind::Directory
         } else if meta.is_symlink() {
             Kind::Link(fs::read_link(&full).with_context(context)?)
@@ -237,6 +242,13 @@ impl Copy<'_> {
             sha256: hasher.sha256(),
         })
     }
+}
+
+/// Our own kernel and initramfs, below the mount point that they lie on.
+fn ours(header: &Header, mount: &str) -> Vec<PathBuf> {
+    let own = header.entry.iter().flat_map(|own| [&own.kernel, &own.initramfs]);
+    own.filter_map(|path| Some(Path::new(path).strip_prefix(mount).ok()?.to_owned()))
+        .collect()
 }
 
 /// All paths below a directory, each after the directory that holds it.
@@ -306,6 +318,7 @@ fn put_node_back(node: &Node, top: &Path, store: &StoreIo) -> Result<()> {
     let now = fs::symlink_metadata(&full).ok();
     let is_dir = now.as_ref().is_some_and(fs::Metadata::is_dir);
     match &node.kind {
+        Kind::Ours => return Ok(()),
         Kind::Directory => {
             if !is_dir {
                 if now.is_some() {

@@ -35,8 +35,9 @@ pub(crate) const LEFT_OUT: [&str; 13] = [
 /// Directories that a container must have itself: a link in their place would lead out of it.
 const DIRECTORIES: [&str; 3] = ["etc", "usr", "var"];
 /// Programs that a build needs or uses, and those without which a module of dracut's refuses to be put in.
-const TOOLS: [&str; 10] = [
+const TOOLS: [&str; 11] = [
     "btrfs",
+    "dmsetup",
     "dracut",
     "kbd_mode",
     "loadkeys",

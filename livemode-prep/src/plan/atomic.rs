@@ -210,9 +210,9 @@ impl Atomic {
 /// The layers, without a place in the store yet, and what is copied.
 fn parts(facts: &Facts, storage: &Storage, whys: &mut Vec<String>) -> (Vec<Layer>, Vec<Kept>) {
     let (mut layers, mut kept): (Vec<Layer>, Vec<Kept>) = (Vec::new(), Vec::new());
-    for (index, mount) in storage.on_devices() {
+    for (mount, device) in storage.on_devices(&facts.storage) {
         let at = mount.entry.fs_file.as_str();
-        let Some(device) = facts.storage.lasting_name(index) else {
+        let Some(device) = device else {
             whys.push(format!("{at}: nothing tells its device apart from others"));
             continue;
         };

@@ -125,10 +125,20 @@ impl Storage {
         disks.filter_map(|disk| sources.drivers.get(disk)).flatten()
     }
 
-    /// The mounts that lie on devices of this machine, each with its device's place in the list; no swap.
-    pub(crate) fn on_devices(&self) -> impl Iterator<Item = (usize, &LiveMount)> {
+    /// The mounts that lie on devices of this machine, each with a name that only its device has, where there is one; no swap.
+    pub(crate) fn on_devices<'a>(
+        &'a self,
+        sources: &'a StorageFacts,
+    ) -> impl Iterator<Item = (&'a LiveMount, Option<String>)> {
         let mounts = self.mounts.iter().filter(|mount| mount.entry.fs_vfstype != "swap");
-        mounts.filter_map(|mount| Some((mount.device?, mount)))
+        mounts.filter_map(|mount| match mount.device {
+            Some(index) => Some((mount, sources.lasting_name(index))),
+            // Of a system in a directory no devices are known; a UUID is enough.
+            None => {
+                let uuid = Some(mount.spec.clone()).filter(|spec| spec.starts_with("UUID="));
+                uuid.map(|uuid| (mount, Some(uuid)))
+            }
+        })
     }
 
     /// Has the live system mount another device in place of a mount point's own, where `device` gives one.

@@ -29,7 +29,7 @@ impl Storage {
     pub(super) fn find_image(&mut self, sources: &StorageFacts, setting: &Setting) {
         self.image_reference = setting.image_uuid.map(|uuid| format!("UUID={uuid}"));
         if setting.all_early {
-            let mounted: Vec<usize> = self.on_devices().map(|(index, _)| index).collect();
+            let mounted: Vec<usize> = self.mounts.iter().filter_map(|mount| mount.device).collect();
             mounted
                 .into_iter()
                 .for_each(|index| self.image.add(&sources.devices, index));
