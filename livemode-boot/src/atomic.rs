@@ -9,7 +9,7 @@ use livemode_common::loader::files;
 use livemode_common::loader::own::Boots;
 use livemode_common::mount::MountStack;
 use livemode_common::records::{Change, OwnEntry, Phase, Records, State};
-use livemode_common::store::{fill, Fill, Header, StoreIo};
+use livemode_common::store::{fill, Fill, Header, LogRing, StoreIo};
 
 use crate::apply;
 use crate::console::{say, Level};
@@ -142,6 +142,7 @@ fn begin(plan: &MountPlan, store: &Store, own: &OwnEntry, records: &Records, att
     say(Level::Info, "copying what the boot loader reads");
     keep::take(&store.header, &io, &kept, Path::new(KEEPING))?;
     layers::empty(&store.header, &io)?;
+    LogRing::clear(&io)?;
     let layers = layers::map(&store.header, &store.node, &origins, false)?;
     say(
         Level::Info,

@@ -48,6 +48,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Command::Entry { output, risk } => entry::run(&root, &inputs.leapp()?, output, risk),
         Command::Arm { output, risk } => arming::arm(&root, output, risk),
+        Command::Retry { output, risk } => arming::retry(&root, output, risk),
         Command::Disarm(output) => arming::disarm(&root, output),
         Command::Actors { action } => actors::run(&root, action),
         Command::Status(Json { json }) => status::print(&root, json),

@@ -10,6 +10,7 @@ use crate::args::{Cli, Command};
 use crate::facts::{Facts, Tracing};
 use crate::loader::Loader;
 use crate::plan::UpgradePlan;
+use crate::by_hand::Request;
 use crate::{by_hand, live, logs, status, upgrade};
 
 pub(crate) fn run() -> Result<()> {
@@ -20,10 +21,14 @@ pub(crate) fn run() -> Result<()> {
         live::require(cmdline)?;
     }
     match command {
-        Command::Upgrade if std::env::var_os(by_hand::UNIT_VARIABLE).is_some() => {
+        Command::Upgrade { .. } if std::env::var_os(by_hand::UNIT_VARIABLE).is_some() => {
             upgrade::run(&source, cmdline)
         }
-        Command::Upgrade => by_hand::start_and_follow(&source),
+        Command::Upgrade { keep } => {
+            by_hand::start_and_follow(&source, if keep { Request::Keep } else { Request::Upgrade })
+        }
+        Command::Commit => by_hand::start_and_follow(&source, Request::Commit),
+        Command::Discard => by_hand::start_and_follow(&source, Request::Discard),
         Command::Plan { json } => {
             if let Some(why) = live::why_not_live(cmdline)? {
                 eprintln!("livemode-run: {why}; there this would run:");

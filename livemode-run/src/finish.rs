@@ -16,6 +16,7 @@ use livemode_common::records::{Change, Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
 use crate::atomic::{self, Layers};
+use crate::by_hand::Request;
 use crate::live;
 use crate::loader::Loader;
 use crate::output::Output;
@@ -84,7 +85,7 @@ impl From<Error> for Fault {
 
 /// Makes what leapp has written durable, looks whether the upgraded system can boot, and only then makes it what boots and
 /// says so in the records; then [`leave`].
-pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
+pub(crate) fn success(attempt: &Attempt, request: Option<Request>, output: &mut Output) -> Result<()> {
     if let Err(error) = sync(attempt.source, output) {
         let fault = error.context("leapp has finished, but the disk did not take all that it wrote");
         return Err(failure(attempt, &fault.into(), output));
@@ -105,6 +106,9 @@ pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
         Err(fault) => return Err(failure(attempt, &fault.into(), output)),
     };
     if let (Some(layers), Some((loader, target))) = (&attempt.layers, loader.as_ref().zip(target.as_ref())) {
+        if request == Some(Request::Keep) {
+            return keep(attempt, target, output);
+        }
         if let Err(error) = atomic::commit(attempt.source, attempt.number, layers, loader, target, output) {
             return Err(not_moved(attempt, error, output));
         }
@@ -118,6 +122,32 @@ pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
     }
     output.line("the upgrade succeeded");
     leave(attempt.source, output)
+}
+
+/// Nothing has reached the disks yet, and nothing does before an admin says so.
+fn keep(attempt: &Attempt, target: &Entry, output: &mut Output) -> Result<()> {
+    attempt.record(Change {
+        target: Some(target.id.clone()),
+        ..Change::new(
+            Phase::Verified,
+            attempt.number,
+            "leapp has finished, and the upgraded system is whole; nothing of it is on the disks yet",
+        )
+    })?;
+    output.line("the upgraded system is whole, and kept apart: look around in /run/upgrade");
+    output.line("to move it to the disks: livemode-run commit    to give it up: livemode-run discard");
+    Ok(())
+}
+
+/// An admin has looked at the upgraded system, and does not want it.
+pub(crate) fn discard(attempt: &Attempt, output: &mut Output) -> Result<()> {
+    attempt.record(Change::new(
+        Phase::Failed,
+        attempt.number,
+        "the upgrade was whole, and an admin has discarded it",
+    ))?;
+    output.line("the upgrade is given up; rebooting: early boot puts /boot back, and the old system boots");
+    reboot()
 }
 
 /// A commit that was not ended: before its record the upgrade has failed; after it, early boot goes on with it.

@@ -13,6 +13,7 @@ use livemode_common::records::{Change, Manifest, Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 
 use crate::atomic::{self, Layers, Watch};
+use crate::by_hand::Request;
 use crate::facts::{self, Facts, Tracing};
 use crate::finish::{self, Attempt, Fault};
 use crate::inhibitor::Inhibitor;
@@ -44,14 +45,23 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         has_started: false,
         layers: Layers::find()?,
     };
-    if let Some(why) = last.as_ref().and_then(|last| spent(last)) {
+    if last.as_ref().is_some_and(|last| last.state == Phase::Verified) {
+        attempt.number = number - 1;
+        attempt.manifest = Records::of(source).manifest()?;
+        return match Request::last() {
+            Some(Request::Commit) => finish::success(&attempt, None, &mut output),
+            Some(Request::Discard) => finish::discard(&attempt, &mut output),
+            _ => Err(precondition("the upgrade is whole and verified: livemode-run commit, or livemode-run discard")),
+        };
+    }
+    if let Some(why) = last.as_ref().and_then(spent) {
         return Err(precondition(why));
     }
     if last.as_ref().is_some_and(|last| last.state == Phase::Finishing) {
         // leapp has finished; what is missing is the default.
         attempt.number = number - 1;
         attempt.manifest = Records::of(source).manifest()?;
-        return finish::success(&attempt, &mut output);
+        return finish::success(&attempt, None, &mut output);
     }
     let result = match last.as_ref().and_then(|last| cut_off(last, is_asked_for)) {
         Some(fault) => {
@@ -62,7 +72,7 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         None => steps(&mut attempt, cmdline, last.as_ref(), &mut output),
     };
     match result {
-        Ok(()) => finish::success(&attempt, &mut output),
+        Ok(()) => finish::success(&attempt, Request::last(), &mut output),
         Err(fault) => Err(finish::failure(&attempt, &fault, &mut output)),
     }
 }

@@ -81,7 +81,8 @@ impl Subject {
         self.dir.path().join("second.img")
     }
 
-    fn disk(&self) -> PathBuf {
+    /// The disk with the root.
+    pub fn disk(&self) -> PathBuf {
         self.dir.path().join("disk.img")
     }
 

@@ -15,6 +15,8 @@ pub enum Phase {
     Booted,
     /// leapp runs.
     Upgrading,
+    /// The upgraded system is whole, and waits in its layers for an admin's word.
+    Verified,
     /// The upgraded system is whole, and what was kept of it is being moved to its disks; from here there is no way back.
     Committing,
     /// leapp ended with 0, both times, and the upgraded system can boot; it is being made the default.
@@ -31,6 +33,7 @@ impl std::fmt::Display for Phase {
             Self::Prepared => "prepared",
             Self::Booted => "booted",
             Self::Upgrading => "upgrading",
+            Self::Verified => "verified",
             Self::Committing => "committing",
             Self::Finishing => "finishing",
             Self::Succeeded => "succeeded",
@@ -102,7 +105,7 @@ impl State {
     /// Whether the source system may no longer be as it was: the RPM transaction has begun, or may have.
     pub fn may_have_begun(&self) -> bool {
         match self.state {
-            Phase::Prepared | Phase::Booted => false,
+            Phase::Prepared | Phase::Booted | Phase::Verified => false,
             Phase::Upgrading | Phase::Failed if self.atomic => false,
             Phase::Upgrading | Phase::Committing | Phase::Finishing | Phase::Succeeded => true,
             // A record of an older version does not say; once leapp has run, that is taken for it.
@@ -210,7 +213,9 @@ fn attempts(mut attempts: Vec<Attempt>, change: &Change, now: u64) -> Vec<Attemp
             last.ended = Some(now);
             last.outcome.clone_from(&change.message);
         }
-        Phase::Upgrading | Phase::Committing | Phase::Finishing => last.outcome = format!("did not complete: {}", change.message),
+        Phase::Upgrading | Phase::Verified | Phase::Committing | Phase::Finishing => {
+            last.outcome = format!("did not complete: {}", change.message);
+        }
         _ => {}
     }
     attempts
