@@ -31,7 +31,10 @@ fn files(subject: &Apart) -> BTreeMap<String, String> {
 /// What differs, by the paths of both.
 fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let paths = before.keys().chain(now.keys());
-    let mut paths: Vec<String> = paths.filter(|path| before.get(*path) != now.get(*path)).cloned().collect();
+    let mut paths: Vec<String> = paths
+        .filter(|path| before.get(*path) != now.get(*path))
+        .cloned()
+        .collect();
     paths.sort();
     paths.dedup();
     paths
@@ -51,7 +54,10 @@ fn vm_an_upgrade_in_layers_ends_in_the_new_system_on_the_disks() {
         (&"succeeded".into(), &true.into()),
         "{status}"
     );
-    assert!(status["next_boots"][0].as_str().unwrap().ends_with("-7.0"), "{status}");
+    assert!(
+        status["next_boots"][0].as_str().unwrap().ends_with("-7.0"),
+        "{status}"
+    );
 }
 
 /// In the middle of it /boot has a kernel of the new system already.
@@ -66,20 +72,34 @@ fn vm_a_cut_before_the_commit_leaves_the_disk_as_it_was_and_the_upgrade_can_be_t
         [0; 0],
         "blocks that were written"
     );
-    assert!(subject.mounted().unwrap().path().join("boot/vmlinuz-7.0").exists());
+    assert!(subject
+        .mounted()
+        .unwrap()
+        .path()
+        .join("boot/vmlinuz-7.0")
+        .exists());
 
     let console = comes_back_with(&subject, 1);
-    assert!(console.contains("livemode: the upgrade is given up: it was cut off"), "{console}");
+    assert!(
+        console.contains("livemode: the upgrade is given up: it was cut off"),
+        "{console}"
+    );
     assert_eq!(difference(&before.files, &files(&subject)), [""; 0]);
     let status = subject.status().unwrap();
     assert_eq!(status["state"], "failed", "{status}");
     assert!(
-        status["error"].as_str().unwrap().contains("attempt 1 did not complete: step 2 of 2"),
+        status["error"]
+            .as_str()
+            .unwrap()
+            .contains("attempt 1 did not complete: step 2 of 2"),
         "{status}"
     );
     let (code, text, _) = subject.prep(|prep| prep.arg("status").output()).unwrap();
     assert_eq!(code.code(), Some(1));
-    assert!(text.contains("livemode-prep retry") && text.contains("attempt 1, step 2 of 2"), "{text}");
+    assert!(
+        text.contains("livemode-prep retry") && text.contains("attempt 1, step 2 of 2"),
+        "{text}"
+    );
 
     subject.prep(|prep| prep.arg("retry").run()).unwrap();
     let console = comes_back_with(&subject, 2);
@@ -92,7 +112,11 @@ fn vm_a_cut_in_the_merge_ends_in_the_new_system() {
     let subject = subject();
     cut_at(&subject, "from here there is no way back");
     let console = comes_back_with(&subject, 2);
-    assert!(console.contains("the upgrade has succeeded already") || console.contains("the upgraded system is moved to its disks"), "{console}");
+    assert!(
+        console.contains("the upgrade has succeeded already")
+            || console.contains("the upgraded system is moved to its disks"),
+        "{console}"
+    );
     let status = subject.status().unwrap();
     assert_eq!(status["state"], "succeeded", "{status}");
     let names: Vec<String> = std::fs::read_dir(subject.mounted().unwrap().path().join("boot/loader/entries"))
@@ -105,7 +129,11 @@ fn vm_a_cut_in_the_merge_ends_in_the_new_system() {
 #[test]
 fn vm_a_failure_in_layers_leads_back_by_itself() {
     let subject = subject();
-    std::fs::write(subject.mounted().unwrap().path().join("etc/leapp-standin-fails"), "").unwrap();
+    std::fs::write(
+        subject.mounted().unwrap().path().join("etc/leapp-standin-fails"),
+        "",
+    )
+    .unwrap();
     let old = files(&subject);
     let console = comes_back_with(&subject, 1);
     assert!(
@@ -116,7 +144,10 @@ fn vm_a_failure_in_layers_leads_back_by_itself() {
     let status = subject.status().unwrap();
     assert_eq!(
         (&status["state"], &status["error"]),
-        (&"failed".into(), &"step 1 of 2: leapp ended with exit status: 7".into()),
+        (
+            &"failed".into(),
+            &"step 1 of 2: leapp ended with exit status: 7".into()
+        ),
         "{status}"
     );
 }
@@ -147,7 +178,10 @@ fn vm_an_upgrade_that_is_kept_waits_for_a_word_and_goes_on_or_back() {
         .unwrap();
     assert_eq!(difference(&before.files, &files(&subject)), [""; 0]);
     let status = subject.status().unwrap();
-    assert!(status["error"].as_str().unwrap().contains("discarded"), "{status}");
+    assert!(
+        status["error"].as_str().unwrap().contains("discarded"),
+        "{status}"
+    );
 
     subject.prep(|prep| prep.arg("retry").run()).unwrap();
     let console = subject

@@ -69,7 +69,11 @@ pub(crate) fn settled(plan: &MountPlan, conditions: Option<&Path>) -> Result<()>
         }
         return Ok(());
     }
-    if plan.store.as_ref().is_some_and(|place| !atomic::is_settled(place)) {
+    if plan
+        .store
+        .as_ref()
+        .is_some_and(|place| !atomic::is_settled(place))
+    {
         bail!("waiting for the devices of the layers");
     }
     match plan.sources.first() {

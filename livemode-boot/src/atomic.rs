@@ -53,7 +53,11 @@ impl Store {
                         at: place.at,
                     })
                 }
-                Ok(_) => fault = fault.or(Some(anyhow::anyhow!("the store is of another build than this boot entry"))),
+                Ok(_) => {
+                    fault = fault.or(Some(anyhow::anyhow!(
+                        "the store is of another build than this boot entry"
+                    )))
+                }
                 Err(error) => fault = fault.or(Some(error)),
             }
         }
@@ -197,11 +201,7 @@ fn give_up(
     }
     let change = Change {
         exit_code: state.and_then(|state| state.exit_code),
-        ..Change::new(
-            Phase::Failed,
-            state.map_or(0, |state| state.attempt),
-            message,
-        )
+        ..Change::new(Phase::Failed, state.map_or(0, |state| state.attempt), message)
     };
     loader::tell(records.record(change).map(|()| true));
     loader::set(plan, own, Boots::Old(&own.former_default))?;
@@ -249,7 +249,10 @@ fn merged(layer: &layers::Mounted) -> Result<()> {
         match fill(&status) {
             Some(fill) if fill.is_merged() => return Ok(()),
             Some(Fill::Invalid | Fill::MergeFailed) | None => {
-                bail!("moving what was kept to {} failed: {status}", layer.origin.display())
+                bail!(
+                    "moving what was kept to {} failed: {status}",
+                    layer.origin.display()
+                )
             }
             Some(_) if last.as_ref() == Some(&status) => still += 1,
             Some(_) => {
@@ -261,7 +264,10 @@ fn merged(layer: &layers::Mounted) -> Result<()> {
             }
         }
         if still > STILL_AT_MOST {
-            bail!("moving what was kept to {} hangs at {status}", layer.origin.display());
+            bail!(
+                "moving what was kept to {} hangs at {status}",
+                layer.origin.display()
+            );
         }
         last = Some(status);
         std::thread::sleep(LOOK);

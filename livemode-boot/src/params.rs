@@ -119,7 +119,8 @@ impl BootParams {
                 .ok_or_else(|| format!("{}={place}: expected UUID=…:/path", karg::GRUBENV))
         });
         let store = line.last(karg::STORE).map(|place| {
-            StoreAt::parse(&read(place)).ok_or_else(|| format!("{}={place}: expected UUID=…@BYTE", karg::STORE))
+            StoreAt::parse(&read(place))
+                .ok_or_else(|| format!("{}={place}: expected UUID=…@BYTE", karg::STORE))
         });
         let check = match (line.last(karg::DIGEST), ours) {
             (Some("none"), _) => Check::Off("livemode.digest=none: the image is used unchecked"),

@@ -78,7 +78,10 @@ pub(crate) fn retry(root: &SysRoot, output: Json, risk: Risk) -> Result<()> {
 
 /// The new beginning of an upgrade that was given up, and has left this system as it was.
 fn again(state: &State) -> Option<Change> {
-    let is_given_up = matches!(state.state, Phase::Booted | Phase::Upgrading | Phase::Verified | Phase::Failed);
+    let is_given_up = matches!(
+        state.state,
+        Phase::Booted | Phase::Upgrading | Phase::Verified | Phase::Failed
+    );
     (state.atomic && is_given_up).then(|| {
         let message = format!(
             "attempt {} was given up; the next one starts with the next boot of the upgrade's entry",

@@ -21,6 +21,7 @@ mod squashfs;
 mod store;
 
 use progress::Progress;
+pub(crate) use store::NoStore;
 use store::Store;
 
 use crate::args::EntryKeeper;
@@ -159,7 +160,7 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         manifest.created,
     );
     if let (Some(store), Some(atomic)) = (store, atomic) {
-        let header = atomic.header(&manifest.id, store.map().clone(), plan.entry.as_ref());
+        let header = atomic.header(&manifest.id, store.map().clone(), manifest.boot.entry.as_ref());
         store.finish(&header.map_err(precondition)?, &state)?;
     }
     commit(plan, transaction, &manifest, &state)?;

@@ -56,9 +56,9 @@ impl Request {
     fn may_be_asked(self, state: Option<&State>) -> Result<(), &'static str> {
         let is_verified = state.is_some_and(|state| state.state == Phase::Verified);
         match self {
-            Self::Keep if state.is_some_and(|state| !state.atomic) => {
-                Err("the upgrade runs in place: what it writes is on the disks at once, and cannot be kept apart")
-            }
+            Self::Keep if state.is_some_and(|state| !state.atomic) => Err(
+                "the upgrade runs in place: what it writes is on the disks at once, and cannot be kept apart",
+            ),
             Self::Upgrade | Self::Keep if is_verified => {
                 Err("the upgrade is whole and verified already: livemode-run commit, or livemode-run discard")
             }
@@ -178,7 +178,11 @@ mod tests {
             (Request::Commit, state(Phase::Upgrading, true), false),
             (Request::Discard, state(Phase::Failed, true), false),
         ] {
-            assert_eq!(request.may_be_asked(Some(&state)).is_ok(), is_fit, "{request:?} {state:?}");
+            assert_eq!(
+                request.may_be_asked(Some(&state)).is_ok(),
+                is_fit,
+                "{request:?} {state:?}"
+            );
         }
     }
 

@@ -7,10 +7,10 @@ use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::args::{Cli, Command};
+use crate::by_hand::Request;
 use crate::facts::{Facts, Tracing};
 use crate::loader::Loader;
 use crate::plan::UpgradePlan;
-use crate::by_hand::Request;
 use crate::{by_hand, live, logs, status, upgrade};
 
 pub(crate) fn run() -> Result<()> {

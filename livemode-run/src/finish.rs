@@ -407,7 +407,9 @@ fn advice_in_layers(follows: AfterFailure) -> Vec<String> {
     ];
     match follows {
         AfterFailure::Hold(Some(minutes)) => {
-            lines.push(format!("the old system boots in {minutes} minutes; to leave now: systemctl reboot"));
+            lines.push(format!(
+                "the old system boots in {minutes} minutes; to leave now: systemctl reboot"
+            ));
         }
         AfterFailure::Hold(None) => {
             lines.push("this live system stays up, with what the upgrade has written in /run/upgrade; to leave: systemctl reboot".to_owned());

@@ -151,7 +151,10 @@ impl Loader {
         let path = self.block();
         // Its size may be another than that of the real one by now.
         if let Ok(set) = Grubenv::read(&self.kept_aside()) {
-            if changed(&set, &self.own.id, Boots::Upgrade).write_in_place(&path).is_ok() {
+            if changed(&set, &self.own.id, Boots::Upgrade)
+                .write_in_place(&path)
+                .is_ok()
+            {
                 return Ok(());
             }
         }

@@ -51,7 +51,9 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         return match Request::last() {
             Some(Request::Commit) => finish::success(&attempt, None, &mut output),
             Some(Request::Discard) => finish::discard(&attempt, &mut output),
-            _ => Err(precondition("the upgrade is whole and verified: livemode-run commit, or livemode-run discard")),
+            _ => Err(precondition(
+                "the upgrade is whole and verified: livemode-run commit, or livemode-run discard",
+            )),
         };
     }
     if let Some(why) = last.as_ref().and_then(spent) {
@@ -224,10 +226,12 @@ fn traced(command: &Cmd, path: Option<&Path>, title: &str, output: &mut Output) 
 
 /// Of an upgrade that is all or nothing, nothing may be mounted past its layer.
 fn through_layers(attempt: &Attempt, manifest: &Manifest) -> Result<(), Fault> {
-    let fault = |message: String| Err(Fault {
-        message,
-        exit_code: None,
-    });
+    let fault = |message: String| {
+        Err(Fault {
+            message,
+            exit_code: None,
+        })
+    };
     match (&attempt.layers, &manifest.store) {
         (None, Some(_)) => fault("the store is not mapped: early boot has not seen it".into()),
         (Some(layers), _) => match layers.past(attempt.source.path(), &live::mounts()?).as_slice() {

@@ -211,7 +211,10 @@ pub fn tree(top: &Path) -> Result<BTreeMap<String, String>> {
     for line in list.lines() {
         let (path, told) = line.split_once('\t').context("what find says")?;
         let inside = format!("/{path}");
-        if WRITTEN_BY_EVERY_BOOT.iter().any(|dir| Path::new(&inside).starts_with(dir)) {
+        if WRITTEN_BY_EVERY_BOOT
+            .iter()
+            .any(|dir| Path::new(&inside).starts_with(dir))
+        {
             continue;
         }
         let kind = told.chars().next();
@@ -265,7 +268,10 @@ fn with_kernel(root: &Path) -> Result<()> {
             "\"upgrade\"]\n    )\n",
             "\"upgrade\"]\n    )\n    if code == 0:\n        new_kernel()\n    return code\n",
         )
-        .replace("sys.exit(main())", &format!("{}sys.exit(main())", KERNEL.trim_start()));
+        .replace(
+            "sys.exit(main())",
+            &format!("{}sys.exit(main())", KERNEL.trim_start()),
+        );
     fs::write(&leapp, text)?;
     Ok(())
 }
@@ -297,6 +303,9 @@ fn arrange(root: &Path, second: &Path) -> Result<Inner> {
     fs::create_dir(&boot)?;
     let fstab = root.join("etc/fstab");
     let text = fs::read_to_string(&fstab)?;
-    fs::write(&fstab, format!("{text}UUID={BOOT_UUID} /boot ext4 defaults 0 2\n"))?;
+    fs::write(
+        &fstab,
+        format!("{text}UUID={BOOT_UUID} /boot ext4 defaults 0 2\n"),
+    )?;
     mount(second, &boot)
 }

@@ -49,7 +49,11 @@ enum Kind {
     Link(PathBuf),
     /// Our own kernel and initramfs, which boot now: they are left alone.
     Ours,
-    File { at: u64, bytes: u64, sha256: String },
+    File {
+        at: u64,
+        bytes: u64,
+        sha256: String,
+    },
 }
 
 /// Everything that was copied, and where it lies in the store.
@@ -302,7 +306,12 @@ fn put_back(tree: &Tree, top: &Path, store: &StoreIo) -> Result<()> {
         put_node_back(node, top, store).with_context(|| format!("putting {} back", node.path.display()))?;
     }
     // What was written to a directory has changed its time.
-    for node in tree.nodes.iter().rev().filter(|node| node.kind == Kind::Directory) {
+    for node in tree
+        .nodes
+        .iter()
+        .rev()
+        .filter(|node| node.kind == Kind::Directory)
+    {
         settle(&top.join(&node.path), node)?;
     }
     sync_dir(top)
@@ -310,7 +319,9 @@ fn put_back(tree: &Tree, top: &Path, store: &StoreIo) -> Result<()> {
 
 /// What GRUB itself reads before it shows a menu, and the menu.
 fn is_of_the_loader(path: &Path) -> bool {
-    ["grub2", "grub", "loader", "EFI"].iter().any(|dir| path.starts_with(dir))
+    ["grub2", "grub", "loader", "EFI"]
+        .iter()
+        .any(|dir| path.starts_with(dir))
 }
 
 fn put_node_back(node: &Node, top: &Path, store: &StoreIo) -> Result<()> {
@@ -390,7 +401,11 @@ fn settle(path: &Path, node: &Node) -> Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(node.mode))?;
     }
     let now = attributes(path);
-    for (name, value) in node.attributes.iter().filter(|attribute| !now.contains(attribute)) {
+    for (name, value) in node
+        .attributes
+        .iter()
+        .filter(|attribute| !now.contains(attribute))
+    {
         xattr::set(path, name, value)?;
     }
     for (name, _) in &now {
@@ -401,7 +416,13 @@ fn settle(path: &Path, node: &Node) -> Result<()> {
     let meta = fs::symlink_metadata(path)?;
     if (meta.mtime(), meta.mtime_nsec()) != node.modified {
         let time = TimeSpec::new(node.modified.0, node.modified.1);
-        utimensat(nix::fcntl::AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+        utimensat(
+            nix::fcntl::AT_FDCWD,
+            path,
+            &time,
+            &time,
+            UtimensatFlags::NoFollowSymlink,
+        )?;
     }
     Ok(())
 }

@@ -61,7 +61,8 @@ fn rename_entries(boot: &Path, new_name: impl Fn(&str) -> Option<String>) -> Res
         .collect();
     for name in &names {
         if let Some(new) = new_name(name) {
-            fs::rename(dir.join(name), dir.join(&new)).with_context(|| format!("renaming {name} to {new}"))?;
+            fs::rename(dir.join(name), dir.join(&new))
+                .with_context(|| format!("renaming {name} to {new}"))?;
         }
     }
     if names.is_empty() {

@@ -51,7 +51,8 @@ impl Standing {
     }
 }
 
-const GIVEN_UP: &str = "this system is as it was: look at the log; to try again: livemode-prep retry; to give the upgrade up: \
+const GIVEN_UP: &str =
+    "this system is as it was: look at the log; to try again: livemode-prep retry; to give the upgrade up: \
                         livemode-prep remove";
 
 fn do_now(state: &State, place: Place) -> &'static str {

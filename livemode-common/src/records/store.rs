@@ -157,7 +157,9 @@ impl Records {
         let record = State::followed_by(last, change, now());
         let is_kept = match &self.recorder {
             Recorded::Nowhere => false,
-            Recorded::InFile(path) => writing_to(path, |store| Recorder::new(store).record(&record)).map(|()| true)?,
+            Recorded::InFile(path) => {
+                writing_to(path, |store| Recorder::new(store).record(&record)).map(|()| true)?
+            }
             Recorded::On(recorder) => recorder.record(&record).map(|()| true)?,
         };
         match &self.dir {

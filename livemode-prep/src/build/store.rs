@@ -4,12 +4,23 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, Context, Result};
-use livemode_common::failure::precondition;
 use livemode_common::records::State;
 use livemode_common::store::{extents_of, Header, Map, Recorder, StoreIo, FIXED_BYTES};
 use nix::fcntl::{fallocate, FallocateFlags};
 
 use crate::plan::atomic::Atomic;
+
+/// No store can be made: the upgrade may run in place all the same.
+#[derive(Debug)]
+pub(crate) struct NoStore(pub(crate) String);
+
+impl std::fmt::Display for NoStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoStore {}
 
 /// A file that is preallocated, and where it lies.
 pub(super) struct Store {
@@ -22,8 +33,12 @@ impl Store {
     /// Allocates it at `path`.
     ///
     /// # Errors
-    /// When there is no room, or its file system is none for a store.
+    /// [`NoStore`], when there is no room, or its file system is none for a store.
     pub(super) fn allocate(atomic: &Atomic, path: &Path) -> Result<Self> {
+        Self::try_allocate(atomic, path).map_err(|error| NoStore(format!("{error:#}")).into())
+    }
+
+    fn try_allocate(atomic: &Atomic, path: &Path) -> Result<Self> {
         let context = || format!("allocating the store {}", path.display());
         let file = OpenOptions::new()
             .read(true)
@@ -36,12 +51,8 @@ impl Store {
         fallocate(&file, FallocateFlags::empty(), 0, bytes).with_context(context)?;
         file.sync_all().with_context(context)?;
         let extents = extents_of(&file).with_context(context)?;
-        let map = Map::new(&extents, atomic.bytes).map_err(|why| {
-            precondition(format!(
-                "{} can be no store: {why}; with atomic: off the upgrade runs in place",
-                path.display()
-            ))
-        })?;
+        let map = Map::new(&extents, atomic.bytes)
+            .map_err(|why| anyhow!("{} can be no store: {why}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
             file,

@@ -22,7 +22,11 @@ pub(crate) fn problems(root: &SysRoot, manifest: &Manifest) -> Vec<String> {
         }
     }
     if let Some(store) = &manifest.store {
-        problems.extend(StoreIo::of_file(&root.at(&store.path), false).err().map(|e| format!("{e:#}")));
+        problems.extend(
+            StoreIo::of_file(&root.at(&store.path), false)
+                .err()
+                .map(|e| format!("{e:#}")),
+        );
     }
     problems
 }

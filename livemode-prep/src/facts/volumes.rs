@@ -51,6 +51,9 @@ pub(crate) struct Volumes {
     pub(crate) downloaded: usize,
     /// Where the boot loader lies on the disks below /boot.
     pub(crate) boot_code: Vec<Sectors>,
+    /// Why a store could not be made, once that was tried.
+    #[serde(default)]
+    pub(crate) no_store: Option<String>,
 }
 
 impl Volumes {
@@ -122,7 +125,10 @@ impl Volumes {
 
 fn downloads(root: &SysRoot) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let leapp = fs::read_dir(root.at(DOWNLOADS[0])).into_iter().flatten().flatten();
+    let leapp = fs::read_dir(root.at(DOWNLOADS[0]))
+        .into_iter()
+        .flatten()
+        .flatten();
     for container in leapp.filter(|entry| entry.file_name().to_string_lossy().ends_with("userspace")) {
         packages_below(&container.path().join(DOWNLOADS[1]), &mut found);
     }
@@ -165,7 +171,10 @@ fn boot_code(boot: &Path) -> Vec<Sectors> {
     let device = device.and_then(|path| path.canonicalize().ok());
     let mut partitions = Vec::new();
     leaves(device.into_iter().collect(), &mut partitions);
-    partitions.iter().flat_map(|partition| of_disk(partition)).collect()
+    partitions
+        .iter()
+        .flat_map(|partition| of_disk(partition))
+        .collect()
 }
 
 /// The devices that nothing lies below, in sysfs.
@@ -266,7 +275,10 @@ mod tests {
         volumes.add("/etc/passwd", 1);
         volumes.add("/variable", 1);
         let bytes = |mount: &str| volumes.mounted[mount].incoming_bytes;
-        assert_eq!((bytes("/usr"), bytes("/var"), bytes("/")), (8192 + 512, 0, 2 * (4096 + 512)));
+        assert_eq!(
+            (bytes("/usr"), bytes("/var"), bytes("/")),
+            (8192 + 512, 0, 2 * (4096 + 512))
+        );
     }
 
     #[test]

@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use livemode_common::config::Atomic as Wish;
 use livemode_common::contract::{STATE_DIR, STORE_FILE};
-use livemode_common::store::{
-    Header, Kept, Layer, Map, Region, Sectors, BLOCK, FIXED_BYTES, LAYER_PREFIX,
-};
+use livemode_common::records::OwnEntry;
+use livemode_common::store::{Header, Kept, Layer, Map, Region, Sectors, FIXED_BYTES, LAYER_PREFIX};
 use serde::Serialize;
 
-use super::boot_entry::EntryPlan;
 use super::space::Budget;
 use super::storage::Storage;
 use crate::facts::source::Place;
@@ -67,17 +65,20 @@ impl Atomic {
     pub(crate) fn plan(
         facts: &Facts,
         storage: &Storage,
-        entry: Option<&EntryPlan>,
+        is_entry_ours: bool,
         kernel: Option<&Kernel>,
     ) -> Result<Self, Vec<String>> {
         if facts.config.atomic == Wish::Off {
             return Err(vec!["the configuration says atomic: off".into()]);
         }
+        if let Some(why) = &facts.volumes.no_store {
+            return Err(vec![why.clone()]);
+        }
         if facts.userspace.is_none() {
             return Err(vec!["not known before there is a container".into()]);
         }
         let mut whys = Vec::new();
-        if entry.is_none_or(|entry| entry.own.grubenv_on.is_none()) {
+        if !is_entry_ours {
             whys.push("early boot cannot change what boots next: the boot entry is not ours".to_owned());
         }
         let has = |module: &str| kernel.is_none_or(|kernel| kernel.has(module));
@@ -90,7 +91,9 @@ impl Atomic {
         }
         let (layers, kept) = parts(facts, storage, &mut whys);
         if !kept.iter().any(|kept| kept.mount == OF_THE_LOADER[0]) {
-            whys.push("/boot is no file system of its own: the boot loader would read half of an upgrade".into());
+            whys.push(
+                "/boot is no file system of its own: the boot loader would read half of an upgrade".into(),
+            );
         }
         if !whys.is_empty() {
             return Err(whys);
@@ -170,7 +173,7 @@ impl Atomic {
     ///
     /// # Errors
     /// When they are less than was planned for.
-    pub(crate) fn header(&self, id: &str, map: Map, entry: Option<&EntryPlan>) -> Result<Header, String> {
+    pub(crate) fn header(&self, id: &str, map: Map, entry: Option<&OwnEntry>) -> Result<Header, String> {
         let mut at = FIXED_BYTES;
         let mut region = |bytes: u64| {
             let region = Region { at, bytes };
@@ -202,7 +205,7 @@ impl Atomic {
             kept: self.kept.clone(),
             sectors: self.sectors.clone(),
             copy,
-            entry: entry.map(|entry| entry.own.clone()),
+            entry: entry.cloned(),
         })
     }
 }
@@ -224,14 +227,20 @@ fn parts(facts: &Facts, storage: &Storage, whys: &mut Vec<String>) -> (Vec<Layer
             continue;
         }
         let Some(volume) = facts.volumes.mounted.get(at) else {
-            whys.push(format!("{at} is not mounted now: mount it, or take its line out of /etc/fstab"));
+            whys.push(format!(
+                "{at} is not mounted now: mount it, or take its line out of /etc/fstab"
+            ));
             continue;
         };
         if volume.fstype == "btrfs" {
             whys.push(format!("{at} is a btrfs, which finds its devices by itself"));
             continue;
         }
-        if mount.entry.options().any(|option| option.starts_with("logdev=") || option.starts_with("rtdev=")) {
+        if mount
+            .entry
+            .options()
+            .any(|option| option.starts_with("logdev=") || option.starts_with("rtdev="))
+        {
             whys.push(format!("{at} has a journal or data on another device"));
             continue;
         }
@@ -294,7 +303,11 @@ fn name(mount: &str, others: &[Layer]) -> String {
         })
         .take(NAME_AT_MOST)
         .collect();
-    let plain = if plain.is_empty() { "root".to_owned() } else { plain };
+    let plain = if plain.is_empty() {
+        "root".to_owned()
+    } else {
+        plain
+    };
     let is_taken = |name: &str| {
         ["store", "root"].contains(&name) && mount != "/" || others.iter().any(|layer| layer.name == name)
     };
@@ -304,8 +317,6 @@ fn name(mount: &str, others: &[Layer]) -> String {
         .find(|name| !is_taken(name))
         .unwrap_or_default()
 }
-
-const _: () = assert!(FIXED_BYTES % BLOCK == 0);
 
 #[cfg(test)]
 mod tests {

@@ -145,7 +145,9 @@ impl BuildPlan {
             let missing = missing_packages.len();
             budgets(&facts.source, target.as_ref(), missing, boot_files, store)
         };
-        let atomic = Atomic::plan(&facts, &draft, entry.as_ref(), kernel);
+        // Early boot gives the old system back: it must be able to say what boots.
+        let is_entry_ours = entry.as_ref().is_some_and(|entry| entry.own.grubenv_on.is_some());
+        let atomic = Atomic::plan(&facts, &draft, is_entry_ours, kernel);
         let atomic = atomic.and_then(|atomic| {
             let budgets = budgets(Some(&atomic));
             atomic.if_it_fits(&budgets)

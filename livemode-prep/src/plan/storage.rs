@@ -130,7 +130,10 @@ impl Storage {
         &'a self,
         sources: &'a StorageFacts,
     ) -> impl Iterator<Item = (&'a LiveMount, Option<String>)> {
-        let mounts = self.mounts.iter().filter(|mount| mount.entry.fs_vfstype != "swap");
+        let mounts = self
+            .mounts
+            .iter()
+            .filter(|mount| mount.entry.fs_vfstype != "swap");
         mounts.filter_map(|mount| match mount.device {
             Some(index) => Some((mount, sources.lasting_name(index))),
             // Of a system in a directory no devices are known; a UUID is enough.

@@ -57,7 +57,9 @@ impl Layers {
                 view,
             })
         });
-        layers.collect::<Result<Vec<Layer>>>().map(|layers| Some(Self(layers)))
+        layers
+            .collect::<Result<Vec<Layer>>>()
+            .map(|layers| Some(Self(layers)))
     }
 
     /// The mount points of the source that are mounted past their layers.
@@ -163,10 +165,16 @@ impl Drop for Watch {
 
 /// The descendants of a process, the youngest first, get SIGKILL.
 fn end_all_below(process: u32) {
-    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
     for task in tasks {
         let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()) {
+        for child in children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse::<u32>().ok())
+        {
             end_all_below(child);
             // One that has ended by itself needs none.
             let _ = kill(Pid::from_raw(child.cast_signed()), Signal::SIGKILL);
@@ -177,13 +185,12 @@ fn end_all_below(process: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use livemode_common::cmd::Cmd;
 
     #[test]
     fn all_that_was_started_is_ended_with_what_that_has_started() {
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", "sleep 1000 & wait"])
-            .spawn()
-            .unwrap();
+        let shell = Cmd::new("sh").args(["-c", "sleep 1000 & wait"]);
+        let mut child = shell.spawn(|_| ()).unwrap();
         let below = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
         while below().is_empty() {
             std::thread::sleep(Duration::from_millis(10));

@@ -144,7 +144,10 @@ fn files(path: &Path) -> Vec<std::path::PathBuf> {
         return vec![path.to_owned()];
     }
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
     files.sort();
     files
 }
@@ -154,7 +157,10 @@ fn admins_checks(source: &SysRoot, output: &mut Output) -> Result<()> {
     let is_program = |path: &Path| {
         fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
-    for path in files(&source.at(VERIFY_DIR)).into_iter().filter(|path| is_program(path)) {
+    for path in files(&source.at(VERIFY_DIR))
+        .into_iter()
+        .filter(|path| is_program(path))
+    {
         let inside = source.inside(&path);
         output.line(&format!("running {}", inside.display()));
         let (status, said, complaint) = Cmd::new("chroot")
@@ -178,9 +184,15 @@ mod tests {
     #[test]
     fn each_fault_has_its_own_words() {
         let sound = || Facts {
-            packages: Ok(["bash.x86_64", "kernel-core.x86_64", "kernel-core.x86_64", "glibc.i686", "glibc.x86_64"]
-                .map(str::to_owned)
-                .to_vec()),
+            packages: Ok([
+                "bash.x86_64",
+                "kernel-core.x86_64",
+                "kernel-core.x86_64",
+                "glibc.i686",
+                "glibc.x86_64",
+            ]
+            .map(str::to_owned)
+            .to_vec()),
             fstab: None,
             names: Vec::new(),
         };

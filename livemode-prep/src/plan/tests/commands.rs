@@ -43,11 +43,13 @@ fn what_is_missing_is_brought_by_dnf_but_under_leapp_it_is_a_fault() {
 
 #[test]
 fn the_records_directory_is_named_where_it_lies_beside_the_image() {
-    let line = |change: fn(&mut Value)| plan(change).arguments(&Made {
+    let line = |change: fn(&mut Value)| {
+        plan(change).arguments(&Made {
             sha256: "ab".into(),
             size: 7,
             ..Made::default()
-        });
+        })
+    };
     assert!(line(|_| ()).contains(" livemode.state=/var/lib/leapp/livemode "));
     let apart = line(|facts| set(facts, "source.state_device.source", json!("/dev/sdb1")));
     assert!(!apart.contains("livemode.state="), "{apart}");
