@@ -17,3 +17,4 @@ pub mod source;
 pub mod subject;
 pub mod testbed;
 pub mod vm;
+pub mod ways;

@@ -162,7 +162,7 @@ impl Atomic {
     pub(crate) fn describe(&self) -> String {
         let mounts: Vec<&str> = self.layers.iter().map(|layer| layer.mount.as_str()).collect();
         format!(
-            "all or nothing: what is written to {} is kept in a store of {} MiB below {} until it is whole",
+            "yes: what is written to {} is kept in a store of {} MiB below {} until it is whole",
             mounts.join(", "),
             self.bytes / MIB,
             self.mount
@@ -234,14 +234,6 @@ fn parts(facts: &Facts, storage: &Storage, whys: &mut Vec<String>) -> (Vec<Layer
         };
         if volume.fstype == "btrfs" {
             whys.push(format!("{at} is a btrfs, which finds its devices by itself"));
-            continue;
-        }
-        if mount
-            .entry
-            .options()
-            .any(|option| option.starts_with("logdev=") || option.starts_with("rtdev="))
-        {
-            whys.push(format!("{at} has a journal or data on another device"));
             continue;
         }
         if layers.iter().any(|layer| layer.device == device) {

@@ -70,10 +70,10 @@ impl BuildPlan {
         row("from", self.source.release.as_deref().unwrap_or(UNKNOWN));
         row("to", &self.goal());
         row("image", &self.place());
-        row("undone", &self.undone());
         for (number, line) in self.budgets.iter().map(Budget::describe).enumerate() {
             row(if number == 0 { "space" } else { "" }, &line);
         }
+        row("atomic", &self.atomicity());
         let (next, after) = self.boots();
         row("next boot", &next);
         row("after that", &after);
@@ -106,10 +106,10 @@ impl BuildPlan {
     }
 
     /// What becomes of what the upgrade has written when it does not end well.
-    fn undone(&self) -> String {
+    fn atomicity(&self) -> String {
         match &self.atomic {
             Ok(atomic) => atomic.describe(),
-            Err(whys) => format!("the upgrade runs in place: {}", whys.join("; ")),
+            Err(whys) => format!("no, the upgrade runs in place: {}", whys.join("; ")),
         }
     }
 
