@@ -27,6 +27,7 @@ pub(crate) struct MountPlan {
     /// GRUB's environment block.
     pub(crate) grubenv: Option<Block>,
     /// The store, of an upgrade that is all or nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<StorePlace>,
 }
 
