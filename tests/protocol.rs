@@ -14,6 +14,8 @@ mod policy;
 #[path = "../livemode-run/src/start.rs"]
 mod start;
 
+use livemode_tests::ways::{self, Down, Faults};
+
 use decision::{decide, Decision, Seen};
 use policy::{after_failure, AfterFailure, Left};
 use start::{may_start, Decision as Wish};
@@ -30,38 +32,6 @@ enum Rest {
     Old,
     Live,
     New,
-}
-
-/// The power went, or the machine rebooted.
-struct Down;
-
-/// Which fault happens at which point: the points of one way are numbered as they come.
-struct Faults {
-    plan: Vec<(u32, u32)>,
-    point: u32,
-    /// How many choices each point had, as far as the way went.
-    seen: Vec<u32>,
-}
-
-impl Faults {
-    /// One of `choices` things happens here; 0 is no fault.
-    fn choose(&mut self, choices: u32) -> u32 {
-        let here = self.point;
-        self.point += 1;
-        self.seen.push(choices);
-        self.plan
-            .iter()
-            .find(|(point, _)| *point == here)
-            .map_or(0, |(_, choice)| *choice)
-    }
-
-    fn cut(&mut self) -> Result<(), Down> {
-        if self.choose(2) == 1 {
-            Err(Down)
-        } else {
-            Ok(())
-        }
-    }
 }
 
 struct Machine {
@@ -247,12 +217,8 @@ impl Machine {
 }
 
 /// One way, with an admin who comes twice and tries again; where it rests each time, and how many choices its points had.
-fn way(config: &Config, plan: Vec<(u32, u32)>) -> (Vec<Rest>, Vec<u32>) {
-    let mut faults = Faults {
-        plan,
-        point: 0,
-        seen: Vec::new(),
-    };
+fn way(config: &Config, plan: &[(u32, u32)]) -> (Vec<Rest>, Vec<u32>) {
+    let mut faults = Faults::planned(plan);
     let mut machine = Machine::armed(config);
     let mut rests = vec![machine.rests(&mut faults)];
     for _ in 0..2 {
@@ -273,22 +239,6 @@ fn way(config: &Config, plan: Vec<(u32, u32)>) -> (Vec<Rest>, Vec<u32>) {
     (rests, faults.seen)
 }
 
-/// All ways with these faults and up to `more` later ones.
-fn all_ways(config: &Config, plan: &[(u32, u32)], more: u32, rests: &mut Vec<Rest>) {
-    let (these, seen) = way(config, plan.to_vec());
-    rests.extend(these);
-    if more == 0 {
-        return;
-    }
-    let first = plan.last().map_or(0, |(point, _)| point + 1);
-    for point in first..u32::try_from(seen.len()).unwrap() {
-        for choice in 1..seen[point as usize] {
-            let longer = [plan, &[(point, choice)]].concat();
-            all_ways(config, &longer, more - 1, rests);
-        }
-    }
-}
-
 #[test]
 fn every_way_with_up_to_three_faults_ends_where_it_may() {
     let hold = Config {
@@ -298,7 +248,11 @@ fn every_way_with_up_to_three_faults_ends_where_it_may() {
     };
     for config in [Config::default(), hold] {
         let mut rests = Vec::new();
-        all_ways(&config, &[], 3, &mut rests);
+        ways::all(&mut |plan| {
+            let (these, seen) = way(&config, plan);
+            rests.extend(these);
+            seen
+        });
         assert_eq!(rests[0], Rest::New, "without a fault");
         assert!(rests.len() > 1000, "{} ways", rests.len());
         for rest in [Rest::Old, Rest::Live, Rest::New] {

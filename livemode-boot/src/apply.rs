@@ -11,6 +11,7 @@ use livemode_common::mount::{MountSpec, MountStack};
 use livemode_common::records::{to_json, BootRecord, Records, Step};
 use sys_mount::MountFlags;
 
+use crate::atomic::{self, Store};
 use crate::console::{say, Level};
 use crate::device::{self, is_block_device, uptime_s};
 use crate::fetch;
@@ -67,6 +68,10 @@ pub(crate) fn settled(plan: &MountPlan, conditions: Option<&Path>) -> Result<()>
             fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         }
         return Ok(());
+    }
+    let is_settled = |place| atomic::is_settled(place);
+    if !plan.store.as_ref().is_none_or(is_settled) {
+        bail!("waiting for the devices of the layers");
     }
     if let Some(Source::Disk(disk)) = plan.sources.first() {
         if !is_block_device(&disk.device) {
@@ -135,7 +140,7 @@ fn from_disk(disk: &Disk, plan: &MountPlan, clock: &mut Clock) -> Result<Image> 
     let device = device::wait(&disk.device, &disk.reference, disk.deadline_s)?;
     clock.done("wait for the device");
     let mut faults = Vec::new();
-    for device in device::with_the_same_name(disk, device) {
+    for device in device::with_the_same_name(&disk.reference, device) {
         if let Some(fault) = faults.last() {
             let next = device.display();
             say(
@@ -214,6 +219,9 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
 /// Calls `act` with the source system's records, mounted for that moment; false where it is not known on which device
 /// they lie, or that is not there.
 pub(crate) fn with_records(plan: &MountPlan, act: impl FnOnce(&Records) -> Result<bool>) -> Result<bool> {
+    if let Some(place) = &plan.store {
+        return act(&Store::open(plan, place)?.records()?);
+    }
     let (Some((device, mount)), Some(dir)) = (plan.records(), &plan.state_dir) else {
         return Ok(false);
     };

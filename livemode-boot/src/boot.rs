@@ -7,7 +7,7 @@ use crate::console::{say, Level};
 use crate::decision::{decide, Decision};
 use crate::found::{self, Found};
 use crate::plan::MountPlan;
-use crate::{apply, loader, wayback};
+use crate::{apply, atomic, loader, wayback};
 
 /// Does what is decided; whatever fails leads to the old system.
 pub(crate) fn run(plan: &MountPlan, line: &str) -> Result<()> {
@@ -15,6 +15,9 @@ pub(crate) fn run(plan: &MountPlan, line: &str) -> Result<()> {
 }
 
 fn steps(plan: &MountPlan) -> Result<()> {
+    if let Some(place) = &plan.store {
+        return atomic::run(plan, place);
+    }
     let found = found::look(plan).unwrap_or_else(|error| {
         say(
             Level::Warning,

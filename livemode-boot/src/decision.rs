@@ -79,7 +79,7 @@ pub(crate) enum WayOut {
 /// Where a refused image leads, by where the upgrade stands.
 pub(crate) fn way_out(state: Result<Option<&State>, Unreadable>) -> WayOut {
     match state {
-        Ok(Some(state)) if state.state == Phase::Upgrading => WayOut::Again,
+        Ok(Some(state)) if matches!(state.state, Phase::Upgrading | Phase::Committing) => WayOut::Again,
         Ok(Some(state)) => finished(state).map_or(WayOut::Old, |target| WayOut::New(target.to_owned())),
         Ok(None) | Err(Unreadable) => WayOut::Old,
     }
@@ -233,6 +233,7 @@ mod tests {
             (Some(state(Phase::Booted, None)), WayOut::Old),
             (Some(state(Phase::Upgrading, None)), WayOut::Again),
             (Some(state(Phase::Failed, None)), WayOut::Old),
+            (Some(state(Phase::Committing, Some("new"))), WayOut::Again),
             (
                 Some(state(Phase::Finishing, Some("new"))),
                 WayOut::New("new".into()),

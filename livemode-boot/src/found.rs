@@ -2,8 +2,9 @@
 use anyhow::Result;
 use livemode_common::loader::store::Keeper;
 use livemode_common::mount::MountStack;
-use livemode_common::records::{Manifest, OwnEntry, Records, State};
+use livemode_common::records::{OwnEntry, Records, State};
 
+use crate::atomic::Store;
 use crate::console::{say, Level};
 use crate::decision::{Seen, Unreadable};
 use crate::device;
@@ -11,7 +12,9 @@ use crate::plan::MountPlan;
 
 /// What the records say, read once.
 pub(crate) struct Found {
-    manifest: Option<Manifest>,
+    /// The build that lies on the disk.
+    built: Option<String>,
+    own: Option<OwnEntry>,
     state: Result<Option<State>, Unreadable>,
 }
 
@@ -19,7 +22,8 @@ impl Found {
     /// Nothing is known.
     pub(crate) fn nothing() -> Self {
         Self {
-            manifest: None,
+            built: None,
+            own: None,
             state: Ok(None),
         }
     }
@@ -29,7 +33,7 @@ impl Found {
         Seen {
             build: plan.build.as_deref(),
             has_loader: plan.grubenv.is_some() || self.has_systemd_boot(),
-            built: self.manifest.as_ref().map(|manifest| manifest.id.as_str()),
+            built: self.built.as_deref(),
             state: self.state(),
         }
     }
@@ -42,9 +46,7 @@ impl Found {
 
     /// The build's own entry.
     pub(crate) fn own(&self) -> Option<&OwnEntry> {
-        self.manifest
-            .as_ref()
-            .and_then(|manifest| manifest.boot.entry.as_ref())
+        self.own.as_ref()
     }
 
     /// Where the upgrade stands.
@@ -53,8 +55,16 @@ impl Found {
     }
 }
 
-/// Reads the records where the line says on which device they lie.
+/// Reads the records where the line says that they lie: in the store, or on which device.
 pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
+    if let Some(place) = &plan.store {
+        let store = Store::open(plan, place)?;
+        return Ok(Found {
+            state: state(&store.records()?),
+            built: Some(store.header.id),
+            own: store.header.entry,
+        });
+    }
     let (Some((device, mount)), Some(dir)) = (plan.records(), &plan.state_dir) else {
         return Ok(Found::nothing());
     };
@@ -62,16 +72,22 @@ pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
     let mut mounts = MountStack::default();
     device::mount(device, mount, &mut mounts)?;
     let records = Records::in_dir(dir);
+    let manifest = records.manifest().ok().flatten();
     let found = Found {
-        manifest: records.manifest().ok().flatten(),
-        state: records.state().map_err(|error| {
-            say(
-                Level::Warning,
-                &format!("where the upgrade stands cannot be read: {error:#}"),
-            );
-            Unreadable
-        }),
+        state: state(&records),
+        built: manifest.as_ref().map(|manifest| manifest.id.clone()),
+        own: manifest.and_then(|manifest| manifest.boot.entry),
     };
     mounts.unmount()?;
     Ok(found)
+}
+
+fn state(records: &Records) -> Result<Option<State>, Unreadable> {
+    records.state().map_err(|error| {
+        say(
+            Level::Warning,
+            &format!("where the upgrade stands cannot be read: {error:#}"),
+        );
+        Unreadable
+    })
 }

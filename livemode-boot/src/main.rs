@@ -1,6 +1,7 @@
 //! Early boot: mounts the squashfs image as root. Runs in the target's initramfs, called by a dracut hook.
 mod apply;
 mod args;
+mod atomic;
 mod boot;
 mod cli;
 mod console;

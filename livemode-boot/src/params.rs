@@ -50,6 +50,26 @@ pub(crate) struct BootParams {
     /// The build that the entry is of.
     pub(crate) build: Option<String>,
     pub(crate) grubenv: Option<Located>,
+    pub(crate) store: Option<StoreAt>,
+}
+
+/// Where a store begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoreAt {
+    pub(crate) on: ImageRef,
+    /// Bytes from the beginning of that device.
+    pub(crate) at: u64,
+}
+
+impl StoreAt {
+    /// `UUID=…@BYTE`.
+    fn parse(text: &str) -> Option<Self> {
+        let (on, at) = text.rsplit_once('@')?;
+        Some(Self {
+            on: ImageRef::parse(on).filter(|on| on.device().is_some())?,
+            at: at.parse().ok()?,
+        })
+    }
 }
 
 /// A file on a file system of its own.
@@ -106,6 +126,10 @@ impl BootParams {
             Located::parse(&read(place))
                 .ok_or_else(|| format!("{}={place}: expected UUID=…:/path", karg::GRUBENV))
         });
+        let store = line.last(karg::STORE).map(|place| {
+            StoreAt::parse(&read(place))
+                .ok_or_else(|| format!("{}={place}: expected UUID=…@BYTE", karg::STORE))
+        });
         let check = match (line.last(karg::DIGEST), ours) {
             (Some("none"), _) => Check::Off("livemode.digest=none: the image is used unchecked"),
             (Some(digest), _) => Check::Sha256(sha256_hex(digest)?),
@@ -135,6 +159,7 @@ impl BootParams {
             state_on,
             build: line.last(karg::BUILD).map(str::to_owned),
             grubenv: grubenv.transpose()?,
+            store: store.transpose()?,
         })
     }
 }
@@ -206,7 +231,7 @@ mod tests {
     #[test]
     fn our_own_line_is_read() {
         let line = format!(
-            "root=livemode:UUID=ab-cd rd.live.dir=/var/a%20b rd.live.squashimg=i.img livemode.build=b1 livemode.digest=sha256:{DIGEST} livemode.size=42 livemode.state=/var/lib/leapp/livemode livemode.grubenv=UUID=1-2:/grub2/grubenv ro"
+            "root=livemode:UUID=ab-cd rd.live.dir=/var/a%20b rd.live.squashimg=i.img livemode.build=b1 livemode.digest=sha256:{DIGEST} livemode.size=42 livemode.state=/var/lib/leapp/livemode livemode.grubenv=UUID=1-2:/grub2/grubenv livemode.store=UUID=3-4@4096 ro"
         );
         assert_eq!(
             BootParams::parse(&line),
@@ -227,6 +252,10 @@ mod tests {
                 grubenv: Some(Located {
                     on: ImageRef::Uuid("1-2".into()),
                     path: "grub2/grubenv".into(),
+                }),
+                store: Some(StoreAt {
+                    on: ImageRef::Uuid("3-4".into()),
+                    at: 4096,
                 }),
             })
         );
@@ -297,6 +326,10 @@ mod tests {
             (
                 format!("{sound} livemode.grubenv=UUID=1:/../x"),
                 "livemode.grubenv=UUID=1:/../x: expected UUID=…:/path",
+            ),
+            (
+                format!("{sound} livemode.store=UUID=1"),
+                "livemode.store=UUID=1: expected UUID=…@BYTE",
             ),
             (
                 format!("{sound} livemode.state=../x"),

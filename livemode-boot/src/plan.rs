@@ -29,6 +29,19 @@ pub(crate) struct MountPlan {
     pub(crate) build: Option<String>,
     /// GRUB's environment block.
     pub(crate) grubenv: Option<Block>,
+    /// The store, of an upgrade that is all or nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<StorePlace>,
+}
+
+/// Where a store lies, before any file system is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct StorePlace {
+    /// As the command line names its device.
+    pub(crate) reference: String,
+    pub(crate) device: PathBuf,
+    /// Where it begins on that, in bytes.
+    pub(crate) at: u64,
 }
 
 /// GRUB's environment block, on its file system.
@@ -106,6 +119,13 @@ impl MountPlan {
                     device: located.on.device()?,
                     mount: RUN_BOOT.into(),
                     path: located.path,
+                })
+            }),
+            store: params.store.and_then(|store| {
+                Some(StorePlace {
+                    reference: store.on.to_string(),
+                    device: store.on.device()?,
+                    at: store.at,
                 })
             }),
         }
@@ -234,6 +254,13 @@ impl fmt::Display for MountPlan {
                 Some(device) => writeln!(f, ", on {}", device.display())?,
                 None => writeln!(f)?,
             }
+        }
+        if let Some(store) = &self.store {
+            writeln!(
+                f,
+                "store   at {} on {}: by what it says the layers are mapped before any of these, or the way back is taken",
+                store.at, store.reference
+            )?;
         }
         match &self.grubenv {
             Some(block) => writeln!(

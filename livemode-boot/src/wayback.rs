@@ -97,6 +97,11 @@ pub(crate) fn to_new_system(target: &str) -> Result<()> {
     leave(Exit::Reboot)
 }
 
+/// The old system boots, or will by its entry.
+pub(crate) fn reboot_now() -> Result<()> {
+    leave(Exit::Reboot)
+}
+
 fn leave(exit: Exit) -> Result<()> {
     say(Level::Error, exit.verb());
     nix::unistd::sync();

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-pub use options::{Config, OnFailure, KEYS};
+pub use options::{Atomic, Config, OnFailure, KEYS};
 
 use crate::failure::Failure;
 use crate::sysroot::SysRoot;

@@ -16,6 +16,10 @@ pub const STATE_FILE: &str = "state.json";
 pub const STATE: &str = "var/lib/leapp/livemode/state.json";
 /// What leapp and the scriptlets see in place of GRUB's environment block, in [`STATE_DIR`].
 pub const GRUBENV_FILE: &str = "grubenv";
+/// The store of an upgrade that is all or nothing, in [`STATE_DIR`] or, as `.livemode-store`, at the top of another file system.
+pub const STORE_FILE: &str = "store";
+/// Programs of the admin's that look whether the upgraded system is whole, on the source system.
+pub const VERIFY_DIR: &str = "etc/livemode/verify.d";
 /// leapp's own log, on the source system; only ever appended to.
 pub const LEAPP_LOG: &str = "var/log/leapp/leapp-upgrade.log";
 /// The live system's journal as text, on the source system; only ever appended to.
@@ -78,6 +82,8 @@ pub mod karg {
     pub const BUILD: &str = "livemode.build";
     /// GRUB's environment block, as `UUID=…:/path`: early boot clears and sets in it what boots next.
     pub const GRUBENV: &str = "livemode.grubenv";
+    /// The store of an upgrade that is all or nothing: `UUID=…@BYTE`, the device of its file system and where it begins there.
+    pub const STORE: &str = "livemode.store";
     /// Directory of our records, which early boot decides by and where it records a refusal: on the image's file system, or on
     /// another as `UUID=…:/directory`.
     pub const STATE_DIR: &str = "livemode.state";

@@ -122,8 +122,20 @@ pub struct Manifest {
     /// Directories that `build` made on its way; `remove` removes those that are empty.
     #[serde(default)]
     pub made_directories: Vec<String>,
+    /// The store of an upgrade that is all or nothing; none of one in place.
+    #[serde(default)]
+    pub store: Option<StoreFile>,
     /// Seconds since the epoch.
     pub created: u64,
+}
+
+/// The file of a [`crate::store`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreFile {
+    /// Path as the source system sees it.
+    pub path: String,
+    /// Its size, in bytes.
+    pub bytes: u64,
 }
 
 /// One timed step of `livemode-boot`.

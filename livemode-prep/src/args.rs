@@ -58,6 +58,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         risk: Risk,
     },
+    /// Try an upgrade again that was given up, where neither this system nor the image has changed since
+    Retry {
+        #[command(flatten)]
+        output: Json,
+        #[command(flatten)]
+        risk: Risk,
+    },
     /// Let the old system boot; what is built stays. A second call is no error
     Disarm(Json),
     /// Put our actors in the place of those that leapp brings, and back

@@ -10,7 +10,8 @@ use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::image_ref::ImageRef;
-use livemode_common::records::{to_json, Artifact, BootEntry, Manifest, Origin, Phase, State};
+use livemode_common::records::{to_json, Artifact, BootEntry, Manifest, Origin, State, StoreFile};
+use livemode_common::store::protect;
 
 mod boot_files;
 mod initramfs;
@@ -18,9 +19,12 @@ mod items;
 mod packages;
 mod progress;
 mod squashfs;
+mod store;
 mod together;
 
 use progress::Progress;
+pub(crate) use store::NoStore;
+use store::Store;
 use together::Together;
 
 use crate::args::EntryKeeper;
@@ -28,7 +32,7 @@ use crate::arming;
 use crate::chroot::Chroot;
 use crate::commit::record::Change;
 use crate::commit::transaction::{LoaderChange, Transaction};
-use crate::plan::build_plan::{build_id, BuildPlan};
+use crate::plan::build_plan::{build_id, BuildPlan, Made};
 use crate::plan::paths::Overlay;
 
 const STEPS: u32 = 4;
@@ -97,12 +101,18 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     .map(PathBuf::as_path)
     .to_vec();
     targets.extend(entry.as_deref());
+    let atomic = plan.atomic.as_ref().ok();
+    targets.extend(atomic.map(|atomic| atomic.file.as_path()));
     let transaction = Transaction::begin(
         &plan.root,
         &[&plan.source.image_dir.path],
         Some(&paths.work),
         &targets,
     )?;
+    let store = atomic
+        .map(|atomic| Store::allocate(atomic, &paths.staged(&atomic.file)))
+        .transpose()?;
+
     progress.step("packages", None);
     let layers = packages::layers(plan, target)?;
 
@@ -131,7 +141,11 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
     drop((early, live));
     let image = settle(plan, &staged, progress)?;
 
-    let arguments = plan.arguments(&image.sha256, image.size);
+    let arguments = plan.arguments(&Made {
+        sha256: image.sha256.clone(),
+        size: image.size,
+        store_at: store.as_ref().map(Store::begins_at),
+    });
     let manifest = Manifest {
         schema: SCHEMA,
         boot: BootEntry {
@@ -151,9 +165,25 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         config: plan.config.clone(),
         versions: versions(plan),
         made_directories: made_directories(plan, &transaction),
+        store: atomic.map(|atomic| StoreFile {
+            path: plan.as_source_sees(&atomic.file),
+            bytes: atomic.bytes,
+        }),
         created: fsio::now(),
     };
-    commit(plan, transaction, &manifest)?;
+    let state = State::first(
+        "the image is built; the upgrade starts with the next boot into it",
+        atomic.is_some(),
+        manifest.created,
+    );
+    if let (Some(store), Some(atomic)) = (store, atomic) {
+        let header = atomic.header(&manifest.id, store.map().clone(), manifest.boot.entry.as_ref());
+        store.finish(&header.map_err(precondition)?, &state)?;
+    }
+    commit(plan, transaction, &manifest, &state)?;
+    if let Some(atomic) = atomic {
+        protect(&atomic.file, true)?;
+    }
     Ok(manifest)
 }
 
@@ -174,16 +204,9 @@ fn settle(plan: &BuildPlan, image: &Path, progress: &mut Progress) -> Result<Art
     })
 }
 
-fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Result<()> {
+fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest, state: &State) -> Result<()> {
     let paths = &plan.paths;
-    let state = State {
-        schema: SCHEMA,
-        state: Phase::Prepared,
-        time: manifest.created,
-        message: "the image is built; the upgrade starts with the next boot into it".into(),
-        ..State::default()
-    };
-    fsio::atomic_write(&paths.staged(&paths.state), &to_json(&state)?, 0o600)?;
+    fsio::atomic_write(&paths.staged(&paths.state), &to_json(state)?, 0o600)?;
     fsio::atomic_write(&paths.staged(&paths.manifest), &to_json(manifest)?, 0o600)?;
     let is_made = |artifact: &Artifact| artifact.origin == Origin::Made;
     let made = [
@@ -199,6 +222,7 @@ fn commit(plan: &BuildPlan, transaction: Transaction, manifest: &Manifest) -> Re
     // The manifest last: until it is there the former one is what remove and status go by.
     let put = made
         .map(|(_, path)| path)
+        .chain(plan.atomic.iter().map(|atomic| &atomic.file))
         .chain([&paths.state, &paths.manifest])
         .map(|path| Change::Put {
             staged: paths.staged(path),
@@ -269,7 +293,8 @@ fn superseded(plan: &BuildPlan, manifest: &Manifest) -> Vec<Change> {
             .map(|artifact| artifact.path.clone());
         let entry = manifest.boot.entry.clone().into_iter();
         let entry = entry.flat_map(|entry| [entry.path, entry.kernel, entry.initramfs]);
-        artifacts.chain(entry).collect()
+        let store = manifest.store.clone().map(|store| store.path);
+        artifacts.chain(entry).chain(store).collect()
     };
     let kept = files(manifest);
     let mut old: Vec<String> = files(earlier)

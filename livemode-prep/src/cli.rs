@@ -3,13 +3,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use livemode_common::config;
+use livemode_common::config::{self, Atomic};
 use livemode_common::contract::{CONFIG_DIR, SCHEMA};
 use livemode_common::failure::precondition;
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::args::{self, Cli, Command, Json, Shared, Userspace};
+use crate::build::NoStore;
 use crate::commit::{remove, transaction};
 use crate::facts::leapp::LeappFacts;
 use crate::facts::{Facts, Scope};
@@ -38,9 +39,8 @@ pub(crate) fn run() -> Result<()> {
         Command::Explain(explain) => print_explanation(&inputs, &explain),
         Command::Build(userspace) => {
             build::opted_in()?;
-            let plan = BuildPlan::make(inputs.gather_with(&userspace, true)?, choice(&userspace));
-            plan.check()?;
-            build::run(&plan, userspace.output.json)
+            let facts = inputs.gather_with(&userspace, true)?;
+            build(facts, choice(&userspace), userspace.output.json)
         }
         Command::Facts(userspace) => {
             println!("{}", inputs.gather_with(&userspace, true)?.to_json()?);
@@ -48,6 +48,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Command::Entry { output, risk } => entry::run(&root, &inputs.leapp()?, output, risk),
         Command::Arm { output, risk } => arming::arm(&root, output, risk),
+        Command::Retry { output, risk } => arming::retry(&root, output, risk),
         Command::Disarm(output) => arming::disarm(&root, output),
         Command::Actors { action } => actors::run(&root, action),
         Command::Status(Json { json }) => status::print(&root, json),
@@ -55,6 +56,25 @@ pub(crate) fn run() -> Result<()> {
         Command::Remove { after_success: false } => remove::run(&root),
         Command::Sweep { made } => transaction::sweep_at_end_of_input(&root, &made),
     }
+}
+
+/// Where no store can be made, and none is required, the upgrade is going to run in place.
+fn build(mut facts: Facts, choice: EntryChoice, json: bool) -> Result<()> {
+    let plan = BuildPlan::make(facts.clone(), choice);
+    plan.check()?;
+    let built = build::run(&plan, json);
+    let why = built
+        .as_ref()
+        .err()
+        .and_then(|error| error.downcast_ref::<NoStore>());
+    let Some(NoStore(why)) = why.filter(|_| facts.config.atomic == Atomic::Auto) else {
+        return built;
+    };
+    eprintln!("warning: {why}; the upgrade is going to run in place");
+    facts.volumes.no_store = Some(why.clone());
+    let plan = BuildPlan::make(facts, choice);
+    plan.check()?;
+    build::run(&plan, json)
 }
 
 /// What is chosen of the boot entry.

@@ -23,6 +23,7 @@ pub(crate) mod source;
 pub(crate) mod storage;
 pub(crate) mod tools;
 pub(crate) mod userspace;
+pub(crate) mod volumes;
 
 use actors::Found;
 use files::Files;
@@ -33,6 +34,7 @@ use source::Source;
 use storage::StorageFacts;
 use tools::Tools;
 use userspace::{Asked, Userspace};
+use volumes::Volumes;
 
 /// Everything that a plan is made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub(crate) struct Facts {
     pub(crate) root: PathBuf,
     pub(crate) source: Source,
     pub(crate) storage: StorageFacts,
+    /// The file systems that the upgrade writes to.
+    #[serde(default)]
+    pub(crate) volumes: Volumes,
     /// The source's files that some rule may carry.
     pub(crate) files: Files,
     /// Its network interfaces that are hardware.
@@ -105,6 +110,7 @@ impl Facts {
             schema: SCHEMA,
             files: Files::look(root, &config, &fstab, &storage.crypttab)?,
             nics: nics::look(root),
+            volumes: Volumes::look(root, &source.mounts)?,
             source,
             loader: Some(Loader::look(root, &table)?),
             tools,

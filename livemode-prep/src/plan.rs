@@ -1,5 +1,6 @@
 //! From the facts to everything that a build will do. Decides; reads, runs and writes nothing.
 pub(crate) mod arguments;
+pub(crate) mod atomic;
 pub(crate) mod boot_entry;
 pub(crate) mod build_plan;
 mod drivers;

@@ -1,7 +1,8 @@
 //! What is prepared, where the upgrade stands, what boots next, and what to do now: the same words as in the live system.
-use anyhow::Result;
+use anyhow::{bail, Result};
 use livemode_common::contract::{LEAPP_LOG, RESULT, SCHEMA};
-use livemode_common::records::{Place, Records, Standing, State};
+use livemode_common::records::{Phase, Place, Records, Standing, State};
+use livemode_common::store::{LogRing, StoreIo};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
@@ -9,6 +10,9 @@ use crate::arming::lines;
 use crate::commit::boot_entry::next_boots;
 use crate::commit::record::is_unsettled;
 use crate::facts::built::problems;
+
+/// Lines of the log that are shown.
+const SHOWN: usize = 20;
 
 pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     let records = Records::of(root);
@@ -42,11 +46,11 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
                 "percent": null,
                 "error": standing.as_ref().and_then(|standing| standing.error.as_ref()),
                 "next_boots": boots,
-                "atomic": false,
+                "atomic": state.as_ref().is_some_and(|state| state.atomic),
                 "do_now": standing.as_ref().map(|standing| standing.do_now),
             })
         );
-        return Ok(());
+        return given_up(state.as_ref());
     }
     match &manifest {
         Some(m) => println!("prepared   {}, kernel {}", m.image.path, m.kernel_version),
@@ -55,6 +59,11 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     if let Some(standing) = &standing {
         standing.lines().iter().for_each(|line| println!("{line}"));
         println!("log        /{LEAPP_LOG}");
+    }
+    if let Some(store) = manifest.as_ref().and_then(|manifest| manifest.store.as_ref()) {
+        last_lines(&root.at(&store.path))
+            .iter()
+            .for_each(|line| println!("           {line}"));
     }
     if let (Some(own), Some(boots)) = (own, boots) {
         lines(boots, own).iter().for_each(|line| println!("{line}"));
@@ -65,5 +74,25 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
             "cut off    a build or remove is going on or was cut off; the next one undoes or completes it"
         );
     }
-    Ok(())
+    given_up(state.as_ref())
+}
+
+/// The end of the log of a run that was given up: the store has it, for the files of that run are gone.
+fn last_lines(store: &std::path::Path) -> Vec<String> {
+    let log = StoreIo::of_file(store, false).and_then(|(store, _)| LogRing::read(&store));
+    let log = log.unwrap_or_default();
+    let text = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.len().saturating_sub(SHOWN);
+    lines[first..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// An upgrade that was given up is told by the exit code, too.
+fn given_up(state: Option<&State>) -> Result<()> {
+    match state {
+        Some(state) if state.atomic && state.state == Phase::Failed => {
+            bail!("the upgrade was given up; this system is as it was")
+        }
+        _ => Ok(()),
+    }
 }

@@ -31,7 +31,15 @@ pub(crate) struct Inputs {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it
-    Upgrade,
+    Upgrade {
+        /// All or nothing only: stop before anything reaches the disks, for you to look around in the source system
+        #[arg(long)]
+        keep: bool,
+    },
+    /// After upgrade --keep: move the upgraded system to its disks, and reboot into it
+    Commit,
+    /// After upgrade --keep: give the upgrade up, and reboot into the old system
+    Discard,
     /// Show the commands that upgrade would run
     Plan {
         /// Print JSON

@@ -20,6 +20,56 @@ const POLL: Duration = Duration::from_secs(1);
 /// Set in the environment of our unit (its `Environment=`), and nowhere else.
 pub(crate) const UNIT_VARIABLE: &str = "LIVEMODE_UNIT";
 
+/// What an admin has asked the service for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// The upgrade.
+    Upgrade,
+    /// The upgrade, up to where nothing has reached the disks.
+    Keep,
+    /// That what was kept moves to the disks.
+    Commit,
+    /// That it is given up.
+    Discard,
+}
+
+impl Request {
+    const ALL: [Self; 4] = [Self::Upgrade, Self::Keep, Self::Commit, Self::Discard];
+
+    /// The one that was asked last in this boot; none where the upgrade starts by itself.
+    pub(crate) fn last() -> Option<Self> {
+        let word = std::fs::read_to_string(START_REQUEST).ok()?;
+        Self::ALL.into_iter().find(|request| request.word() == word)
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Upgrade => "",
+            Self::Keep => "keep",
+            Self::Commit => "commit",
+            Self::Discard => "discard",
+        }
+    }
+
+    /// # Errors
+    /// Why it cannot be done as things stand.
+    fn may_be_asked(self, state: Option<&State>) -> Result<(), &'static str> {
+        let is_verified = state.is_some_and(|state| state.state == Phase::Verified);
+        match self {
+            Self::Keep if state.is_some_and(|state| !state.atomic) => Err(
+                "the upgrade runs in place: what it writes is on the disks at once, and cannot be kept apart",
+            ),
+            Self::Upgrade | Self::Keep if is_verified => {
+                Err("the upgrade is whole and verified already: livemode-run commit, or livemode-run discard")
+            }
+            Self::Commit | Self::Discard if !is_verified => {
+                Err("there is no upgrade that waits for it; livemode-run status says what there is")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// An error unless the upgrade may start now. A source system that is not mounted has no state to go by: then the upgrade
 /// is let go, and refuses it itself.
 pub(crate) fn wanted(source: &SysRoot, cmdline: &Path) -> Result<()> {
@@ -39,14 +89,15 @@ pub(crate) fn wanted(source: &SysRoot, cmdline: &Path) -> Result<()> {
 }
 
 /// Starts the upgrade's service, unless it runs already, and shows what it says until it ends.
-pub(crate) fn start_and_follow(source: &SysRoot) -> Result<()> {
+pub(crate) fn start_and_follow(source: &SysRoot, request: Request) -> Result<()> {
     // What cannot be read now would stop the service before it says anything.
     let before = Records::of(source).state()?;
+    request.may_be_asked(before.as_ref()).map_err(precondition)?;
     if is_active()? {
         println!("The upgrade is running already.");
     } else {
         live::forget(Path::new(RUN_ATTEMPT))?;
-        fsio::atomic_write(START_REQUEST.as_ref(), b"", 0o600)?;
+        fsio::atomic_write(START_REQUEST.as_ref(), request.word().as_bytes(), 0o600)?;
         Cmd::new("systemctl").args(["start", UPGRADE_UNIT]).run()?;
     }
     println!("Following it; ^C ends only this view.");
@@ -82,7 +133,7 @@ fn is_running(state: &str) -> bool {
 fn outcome(before: Option<&State>, after: Option<&State>) -> Option<String> {
     let see = format!("see: journalctl -u {UPGRADE_UNIT}");
     match after {
-        Some(state) if state.state == Phase::Succeeded => None,
+        Some(state) if matches!(state.state, Phase::Succeeded | Phase::Verified) => None,
         Some(state) if before == after => Some(format!(
             "the service ended and recorded nothing, it stays {}: {}; {see}",
             state.state, state.message
@@ -109,6 +160,31 @@ mod tests {
         );
         std::fs::write(&cmdline, "upgrade.autostart=1\n").unwrap();
         wanted(&source, &cmdline).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_verified_can_be_committed_or_discarded() {
+        let state = |state, atomic| State {
+            state,
+            atomic,
+            ..State::default()
+        };
+        for (request, state, is_fit) in [
+            (Request::Upgrade, state(Phase::Booted, false), true),
+            (Request::Keep, state(Phase::Booted, true), true),
+            (Request::Keep, state(Phase::Booted, false), false),
+            (Request::Upgrade, state(Phase::Verified, true), false),
+            (Request::Commit, state(Phase::Verified, true), true),
+            (Request::Discard, state(Phase::Verified, true), true),
+            (Request::Commit, state(Phase::Upgrading, true), false),
+            (Request::Discard, state(Phase::Failed, true), false),
+        ] {
+            assert_eq!(
+                request.may_be_asked(Some(&state)).is_ok(),
+                is_fit,
+                "{request:?} {state:?}"
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
 use crate::args::{Cli, Command};
+use crate::by_hand::Request;
 use crate::facts::{Facts, Tracing};
 use crate::loader::Loader;
 use crate::plan::UpgradePlan;
@@ -20,10 +21,14 @@ pub(crate) fn run() -> Result<()> {
         live::require(cmdline)?;
     }
     match command {
-        Command::Upgrade if std::env::var_os(by_hand::UNIT_VARIABLE).is_some() => {
+        Command::Upgrade { .. } if std::env::var_os(by_hand::UNIT_VARIABLE).is_some() => {
             upgrade::run(&source, cmdline)
         }
-        Command::Upgrade => by_hand::start_and_follow(&source),
+        Command::Upgrade { keep } => {
+            by_hand::start_and_follow(&source, if keep { Request::Keep } else { Request::Upgrade })
+        }
+        Command::Commit => by_hand::start_and_follow(&source, Request::Commit),
+        Command::Discard => by_hand::start_and_follow(&source, Request::Discard),
         Command::Plan { json } => {
             if let Some(why) = live::why_not_live(cmdline)? {
                 eprintln!("livemode-run: {why}; there this would run:");

@@ -15,6 +15,8 @@ use livemode_common::mountinfo::Mount;
 use livemode_common::records::{Change, Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
+use crate::atomic::{self, Layers};
+use crate::by_hand::Request;
 use crate::live;
 use crate::loader::Loader;
 use crate::output::Output;
@@ -40,6 +42,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) countdown_s: u64,
     /// Whether leapp was started in this run.
     pub(crate) has_started: bool,
+    /// Where what it writes goes; none in place.
+    pub(crate) layers: Option<Layers>,
 }
 
 /// How long somebody can keep the live system up: by the boot line, or a minute.
@@ -81,19 +85,34 @@ impl From<Error> for Fault {
 
 /// Makes what leapp has written durable, looks whether the upgraded system can boot, and only then makes it what boots and
 /// says so in the records; then [`leave`].
-pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
+pub(crate) fn success(attempt: &Attempt, request: Option<Request>, output: &mut Output) -> Result<()> {
     if let Err(error) = sync(attempt.source, output) {
         let fault = error.context("leapp has finished, but the disk did not take all that it wrote");
         return Err(failure(attempt, &fault.into(), output));
     }
     let loader = attempt.loader();
-    let target = match loader.as_ref().map(Loader::target).transpose() {
-        Ok(target) => target,
-        Err(error) => {
-            let fault = error.context("leapp has finished, but the upgraded system cannot boot");
-            return Err(failure(attempt, &fault.into(), output));
-        }
+    let target = match (&loader, &attempt.layers) {
+        (Some(loader), Some(_)) => atomic::verify(attempt.source, loader, output)
+            .map(Some)
+            .context("verification failed"),
+        (loader, _) => loader
+            .as_ref()
+            .map(Loader::target)
+            .transpose()
+            .context("leapp has finished, but the upgraded system cannot boot"),
     };
+    let target = match target {
+        Ok(target) => target,
+        Err(fault) => return Err(failure(attempt, &fault.into(), output)),
+    };
+    if let (Some(layers), Some((loader, target))) = (&attempt.layers, loader.as_ref().zip(target.as_ref())) {
+        if request == Some(Request::Keep) {
+            return keep(attempt, target, output);
+        }
+        if let Err(error) = atomic::commit(attempt.source, attempt.number, layers, loader, target, output) {
+            return Err(not_moved(attempt, error, output));
+        }
+    }
     if let Err(error) = hand_over(attempt, loader.as_ref().zip(target.as_ref()), output) {
         output.line(&format!("{error:#}"));
         output.line(
@@ -103,6 +122,45 @@ pub(crate) fn success(attempt: &Attempt, output: &mut Output) -> Result<()> {
     }
     output.line("the upgrade succeeded");
     leave(attempt.source, output)
+}
+
+/// Nothing has reached the disks yet, and nothing does before an admin says so.
+fn keep(attempt: &Attempt, target: &Entry, output: &mut Output) -> Result<()> {
+    attempt.record(Change {
+        target: Some(target.id.clone()),
+        ..Change::new(
+            Phase::Verified,
+            attempt.number,
+            "leapp has finished, and the upgraded system is whole; nothing of it is on the disks yet",
+        )
+    })?;
+    output.line("the upgraded system is whole, and kept apart: look around in /run/upgrade");
+    output.line("to move it to the disks: livemode-run commit    to give it up: livemode-run discard");
+    Ok(())
+}
+
+/// An admin has looked at the upgraded system, and does not want it.
+pub(crate) fn discard(attempt: &Attempt, output: &mut Output) -> Result<()> {
+    attempt.record(Change::new(
+        Phase::Failed,
+        attempt.number,
+        "the upgrade was whole, and an admin has discarded it",
+    ))?;
+    output.line("the upgrade is given up; rebooting: early boot puts /boot back, and the old system boots");
+    reboot()
+}
+
+/// A commit that was not ended: before its record the upgrade has failed; after it, early boot goes on with it.
+fn not_moved(attempt: &Attempt, error: Error, output: &mut Output) -> Error {
+    let state = Records::of(attempt.source).state().ok().flatten();
+    if state.is_none_or(|state| state.state != Phase::Committing) {
+        return failure(attempt, &error.into(), output);
+    }
+    output.line(&format!("{error:#}; the next boot goes on with it"));
+    if let Err(second) = reboot() {
+        output.line(&format!("{second:#}"));
+    }
+    error
 }
 
 /// Each record before its step, and success last of all.
@@ -211,12 +269,22 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
     };
     let mut follows = policy::after_failure(left, config.unwrap_or(&Config::default()));
     if !begun {
-        if let Some(Err(error)) = loader.as_ref().map(Loader::give_back) {
+        // In layers early boot does it, after it has put /boot back.
+        let change = if attempt.layers.is_some() {
+            Loader::keep_ours
+        } else {
+            Loader::give_back
+        };
+        if let Some(Err(error)) = loader.as_ref().map(change) {
             output.line(&format!("giving what boots back to the old system: {error:#}"));
             follows = AfterFailure::Hold(None);
         }
     }
-    for line in advice(attempt.source.path(), left, follows, is_recorded) {
+    let advice = match attempt.layers {
+        Some(_) => advice_in_layers(follows),
+        None => advice(attempt.source.path(), left, follows, is_recorded),
+    };
+    for line in advice {
         output.line(&line);
     }
     nix::unistd::sync();
@@ -325,6 +393,27 @@ fn advice(source: &Path, left: Left, follows: AfterFailure, is_recorded: bool) -
             ));
         }
         AfterFailure::Hold(None) => lines.push("this live system stays up".to_owned()),
+        AfterFailure::Return => {}
+    }
+    lines
+}
+
+/// The same where nothing has reached the disks.
+fn advice_in_layers(follows: AfterFailure) -> Vec<String> {
+    let mut lines = vec![
+        "the installed system is as it was: nothing that the upgrade has written has reached its disks".to_owned(),
+        "a reboot gives it up and boots the old system; there: livemode-prep status, and to try again: livemode-prep retry"
+            .to_owned(),
+    ];
+    match follows {
+        AfterFailure::Hold(Some(minutes)) => {
+            lines.push(format!(
+                "the old system boots in {minutes} minutes; to leave now: systemctl reboot"
+            ));
+        }
+        AfterFailure::Hold(None) => {
+            lines.push("this live system stays up, with what the upgrade has written in /run/upgrade; to leave: systemctl reboot".to_owned());
+        }
         AfterFailure::Return => {}
     }
     lines

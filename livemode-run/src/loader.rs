@@ -177,6 +177,36 @@ impl Loader {
         menu.with(Choice::Default, self.own.former_choice())
     }
 
+    /// The id of our entry.
+    pub(crate) fn own_id(&self) -> &str {
+        &self.own.id
+    }
+
+    /// A path of GRUB's as the source system sees it.
+    pub(crate) fn path_of(&self, file: &str) -> String {
+        match Path::new(file).strip_prefix(&self.own.boot) {
+            Ok(below) => Path::new("/boot").join(below).display().to_string(),
+            Err(_) => file.to_owned(),
+        }
+    }
+
+    /// What leapp and the scriptlets have set counts from now on; but what boots is the upgrade still.
+    ///
+    /// # Errors
+    /// When GRUB's environment block cannot be written.
+    pub(crate) fn take_over(&self) -> Result<()> {
+        // Its size may be another than that of the real one by now.
+        if let (Store::Grubenv(block), Ok(set)) = (self.store(), Grubenv::read(&self.kept_aside())) {
+            if changed(&set, &self.own.id, Boots::Upgrade)
+                .write_in_place(&block)
+                .is_ok()
+            {
+                return Ok(());
+            }
+        }
+        self.keep_ours()
+    }
+
     /// Makes the upgraded system what boots, with all that leapp and the scriptlets have set; then our entry goes.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! In the live system: runs the upgrade of the source system below it, and reboots.
 mod args;
+mod atomic;
 mod by_hand;
 mod cli;
 mod facts;

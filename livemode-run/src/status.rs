@@ -6,6 +6,7 @@ use livemode_common::records::{Place, Records, Standing};
 use livemode_common::sysroot::SysRoot;
 use serde_json::json;
 
+use crate::atomic::Layers;
 use crate::live;
 use crate::loader::Loader;
 
@@ -21,6 +22,8 @@ pub(crate) fn print(source: &SysRoot, as_json: bool) -> Result<()> {
     let (state, manifest) = (records.state()?, records.manifest()?);
     let standing = state.as_ref().map(|state| Standing::of(state, Place::Live));
     let boots = manifest.and_then(|manifest| Loader::of(source, &manifest)?.boots().ok());
+    let layers = Layers::find().ok().flatten();
+    let filled = layers.as_ref().and_then(Layers::fullest);
     if as_json {
         println!(
             "{}",
@@ -31,10 +34,10 @@ pub(crate) fn print(source: &SysRoot, as_json: bool) -> Result<()> {
                 "since": state.as_ref().map(|state| state.time),
                 "attempts": state.as_ref().map(|state| &state.attempts),
                 "step": standing.as_ref().map(|standing| &standing.step),
-                "percent": null,
+                "percent": filled.as_ref().map(|(percent, _)| percent),
                 "error": standing.as_ref().and_then(|standing| standing.error.as_ref()),
                 "next_boots": boots,
-                "atomic": false,
+                "atomic": state.as_ref().is_some_and(|state| state.atomic),
                 "do_now": standing.as_ref().map(|standing| standing.do_now),
             })
         );
@@ -46,6 +49,9 @@ pub(crate) fn print(source: &SysRoot, as_json: bool) -> Result<()> {
             println!("log        {}", source.at(LEAPP_LOG).display());
         }
         None => println!("upgrade    nothing is prepared on the source system"),
+    }
+    if let Some((percent, mount)) = filled {
+        println!("store      {percent} % full, by what was written to {mount}");
     }
     if let Some([next, after]) = boots {
         println!("next boot  {next}");

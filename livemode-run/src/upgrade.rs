@@ -9,6 +9,8 @@ use livemode_common::fsio;
 use livemode_common::records::{Change, Manifest, Phase, Records, State};
 use livemode_common::sysroot::SysRoot;
 
+use crate::atomic::{self, Layers, Watch};
+use crate::by_hand::Request;
 use crate::facts::{self, Facts, Tracing};
 use crate::finish::{self, Attempt, Fault};
 use crate::inhibitor::Inhibitor;
@@ -38,12 +40,27 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         is_asked_for,
         countdown_s: finish::countdown_s(&live::read(cmdline)?),
         has_started: false,
+        layers: Layers::find()?,
     };
+    if last.as_ref().is_some_and(|last| last.state == Phase::Verified) {
+        attempt.number = number - 1;
+        attempt.manifest = Records::of(source).manifest()?;
+        return match Request::last() {
+            Some(Request::Commit) => finish::success(&attempt, None, &mut output),
+            Some(Request::Discard) => finish::discard(&attempt, &mut output),
+            _ => Err(precondition(
+                "the upgrade is whole and verified: livemode-run commit, or livemode-run discard",
+            )),
+        };
+    }
+    if let Some(why) = last.as_ref().and_then(spent) {
+        return Err(precondition(why));
+    }
     if last.as_ref().is_some_and(|last| last.state == Phase::Finishing) {
         // leapp has finished; what is missing is the default.
         attempt.number = number - 1;
         attempt.manifest = Records::of(source).manifest()?;
-        return finish::success(&attempt, &mut output);
+        return finish::success(&attempt, None, &mut output);
     }
     let result = match last
         .as_ref()
@@ -57,7 +74,7 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         None => steps(&mut attempt, cmdline, last.as_ref(), &mut output),
     };
     match result {
-        Ok(()) => finish::success(&attempt, &mut output),
+        Ok(()) => finish::success(&attempt, Request::last(), &mut output),
         Err(fault) => Err(finish::failure(&attempt, &fault, &mut output)),
     }
 }
@@ -85,6 +102,18 @@ fn begun_here() -> Option<u32> {
     std::fs::read_to_string(RUN_ATTEMPT).ok()?.trim().parse().ok()
 }
 
+/// Why a run in layers cannot be followed by another in the same boot.
+fn spent(last: &State) -> Option<String> {
+    let is_spent = last.atomic && matches!(last.state, Phase::Failed | Phase::Upgrading);
+    is_spent.then(|| {
+        format!(
+            "attempt {} has ended: {}; what it has written is given up by a reboot, after which the old system can try it again: \
+             systemctl reboot, there: livemode-prep retry",
+            last.attempt, last.message
+        )
+    })
+}
+
 /// The number of the attempt that comes after this state; `None` when the upgrade has succeeded.
 fn next_attempt(last: Option<&State>) -> Option<u32> {
     match last {
@@ -105,6 +134,7 @@ fn steps(
     let mut facts = Facts::gather(attempt.source, cmdline)?;
     attempt.manifest.clone_from(&facts.manifest);
     let manifest = ready(&facts, last)?;
+    through_layers(attempt, manifest)?;
     let source_arguments = manifest.source_arguments.clone();
     let loader = Loader::of(attempt.source, manifest);
     let resumes = last.is_some_and(State::may_have_begun);
@@ -134,8 +164,12 @@ fn steps(
         0o644,
     )?;
     let silence = step::silence(&live::read(cmdline)?);
+    if attempt.layers.is_some() {
+        atomic::name_by_uuid(attempt.source)?;
+    }
     let mut before = before(&facts, last, output);
     let _awake = Inhibitor::start(output);
+    let watch = attempt.layers.as_ref().map(Layers::watch);
     for (number, command) in plan.steps.iter().enumerate() {
         let step = format!("step {} of {}", number + 1, plan.steps.len());
         Records::of(attempt.source).record(Change {
@@ -151,7 +185,10 @@ fn steps(
         let trace = plan.trace.as_deref();
         let ended = step::run(command, trace, &title, silence, has_begun, output)
             .map_err(|error| Fault::from(error.context(step.clone())))?;
-        if let Some(fault) = step::verdict(&step, ended) {
+        if let Some(mut fault) = step::verdict(&step, ended) {
+            if let Some(why) = watch.as_ref().and_then(Watch::verdict) {
+                fault.message = format!("{step}: {why}");
+            }
             return Err(fault);
         }
     }
@@ -170,6 +207,24 @@ fn before(facts: &Facts, last: Option<&State>, output: &mut Output) -> Option<Fi
         ));
     });
     now.ok()
+}
+
+/// Of an upgrade that is all or nothing, nothing may be mounted past its layer.
+fn through_layers(attempt: &Attempt, manifest: &Manifest) -> Result<(), Fault> {
+    let fault = |message: String| {
+        Err(Fault {
+            message,
+            exit_code: None,
+        })
+    };
+    match (&attempt.layers, &manifest.store) {
+        (None, Some(_)) => fault("the store is not mapped: early boot has not seen it".into()),
+        (Some(layers), _) => match layers.past(attempt.source.path(), &live::mounts()?).as_slice() {
+            [] => Ok(()),
+            past => fault(format!("mounted past its layer: {}", past.join(", "))),
+        },
+        (None, None) => Ok(()),
+    }
 }
 
 /// What was built, unless something of it does not fit what was booted.
@@ -280,6 +335,7 @@ mod tests {
             is_asked_for: false,
             countdown_s: 0,
             has_started: false,
+            layers: None,
         };
         let fault = steps(&mut attempt, &cmdline, None, &mut Output::new(&source)).unwrap_err();
         assert_eq!(fault.message, crate::live::not_mounted(source.path()));
@@ -312,6 +368,7 @@ mod tests {
             config: Config::default(),
             versions: std::collections::BTreeMap::new(),
             made_directories: Vec::new(),
+            store: None,
             created: 0,
         }
     }

@@ -1,4 +1,5 @@
 //! What the tests and the demo share: our binaries, trees from packages, disks, and machines in QEMU.
+pub mod apart;
 pub mod baseline;
 pub mod binaries;
 pub mod cache;
@@ -17,3 +18,4 @@ pub mod subject;
 pub mod testbed;
 pub mod uefi;
 pub mod vm;
+pub mod ways;

@@ -65,12 +65,24 @@ impl Subject {
         })
     }
 
+    /// The same, where GRUB finds its configuration in `prefix`, as it names that.
+    ///
+    /// # Errors
+    /// When the loader's disk cannot be made.
+    pub fn booted_by(self, prefix: &str) -> Result<Self> {
+        Ok(Self {
+            loader: grub::loader_disk(prefix)?,
+            ..self
+        })
+    }
+
     /// The second disk, where there is one.
     pub fn second_disk(&self) -> PathBuf {
         self.dir.path().join("second.img")
     }
 
-    fn disk(&self) -> PathBuf {
+    /// The disk with the root.
+    pub fn disk(&self) -> PathBuf {
         self.dir.path().join("disk.img")
     }
 

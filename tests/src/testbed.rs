@@ -11,7 +11,7 @@ use crate::binaries::{binary, workspace};
 use crate::{cache, disk};
 
 /// Large enough for the source, the image and what `build` wants free.
-pub const DISK_MIB: u64 = 2300;
+pub const DISK_MIB: u64 = 3072;
 
 const SECOND: &str = "second.img";
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::check;
-use super::options::{Config, OnFailure, KEYS};
+use super::options::{Atomic, Config, OnFailure, KEYS};
 use crate::sysroot::SysRoot;
 use crate::yaml11::{self, Node, Value};
 
@@ -130,6 +130,7 @@ impl Merged {
             "setup_passwordless_root" => config.setup_passwordless_root = boolean(node)?,
             "setup_opensshd_using_auth_keys" => config.setup_opensshd_using_auth_keys = string(node)?,
             "capture_strace_info_into" => config.capture_strace_info_into = string(node)?,
+            "atomic" => config.atomic = atomic(node)?,
             "on_failure" => config.on_failure = on_failure(node)?,
             "hold_limit" => config.hold_limit = minutes(node)?,
             _ => config.watchdog = boolean(node)?,
@@ -185,6 +186,19 @@ fn on_failure(node: &Node) -> Result<OnFailure, String> {
         "return" => Ok(OnFailure::Return),
         "hold" => Ok(OnFailure::Hold),
         other => Err(format!("expected return or hold, found '{other}'")),
+    }
+}
+
+fn atomic(node: &Node) -> Result<Atomic, String> {
+    // YAML 1.1 reads a bare `off` as a boolean.
+    if node.value == Value::Bool(false) {
+        return Ok(Atomic::Off);
+    }
+    match string(node)?.as_str() {
+        "auto" => Ok(Atomic::Auto),
+        "require" => Ok(Atomic::Require),
+        "off" => Ok(Atomic::Off),
+        other => Err(format!("expected auto, require or off, found '{other}'")),
     }
 }
 
@@ -293,6 +307,10 @@ mod tests {
                 "a.yaml:1: livemode.dracut_network: expected a string, found the date 2001-01-01; put it into quotes",
             ),
             (
+                "livemode: {atomic: never}",
+                "a.yaml:1: livemode.atomic: expected auto, require or off, found 'never'",
+            ),
+            (
                 "livemode: {on_failure: stay}",
                 "a.yaml:1: livemode.on_failure: expected return or hold, found 'stay'",
             ),
@@ -336,6 +354,7 @@ livemode:
   setup_passwordless_root: true
   setup_opensshd_using_auth_keys: /root/keys
   capture_strace_info_into: /var/log/trace
+  atomic: off
   on_failure: hold
   hold_limit: 90
   watchdog: false
@@ -353,6 +372,7 @@ livemode:
                 setup_passwordless_root: true,
                 setup_opensshd_using_auth_keys: "/root/keys".into(),
                 capture_strace_info_into: "/var/log/trace".into(),
+                atomic: Atomic::Off,
                 on_failure: OnFailure::Hold,
                 hold_limit: 90,
                 watchdog: false,

@@ -12,6 +12,19 @@ pub enum OnFailure {
     Hold,
 }
 
+/// Whether what the upgrade writes is kept apart until it is whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Atomic {
+    /// Where this machine can; else the upgrade runs in place.
+    #[default]
+    Auto,
+    /// Or there is no upgrade.
+    Require,
+    /// The upgrade runs in place.
+    Off,
+}
+
 /// The options of the `livemode` section: the nine that leapp knows, then our own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,6 +47,8 @@ pub struct Config {
     pub setup_opensshd_using_auth_keys: String,
     /// File on the source system for leapp's strace; empty for none.
     pub capture_strace_info_into: String,
+    /// Whether what the upgrade writes is kept apart until it is whole.
+    pub atomic: Atomic,
     /// What follows a failure that has left the source system as it was.
     pub on_failure: OnFailure,
     /// Minutes after which a live system that waits for somebody boots the old system, where that is as it was; 0 for no
@@ -55,6 +70,7 @@ impl Default for Config {
             setup_passwordless_root: false,
             setup_opensshd_using_auth_keys: String::new(),
             capture_strace_info_into: String::new(),
+            atomic: Atomic::Auto,
             on_failure: OnFailure::Return,
             hold_limit: 0,
             watchdog: true,
@@ -63,7 +79,7 @@ impl Default for Config {
 }
 
 /// The keys, in the order of the documentation.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 13] = [
     "squashfs_image_path",
     "additional_packages",
     "autostart_upgrade_after_reboot",
@@ -73,6 +89,7 @@ pub const KEYS: [&str; 12] = [
     "setup_passwordless_root",
     "setup_opensshd_using_auth_keys",
     "capture_strace_info_into",
+    "atomic",
     "on_failure",
     "hold_limit",
     "watchdog",

@@ -2,7 +2,10 @@
 use std::fs;
 use std::path::Path;
 
+use anyhow::{Context, Result};
+
 use super::bls::{Entry, SUFFIX};
+use crate::fsio::sync_dir;
 use crate::sysroot::SysRoot;
 
 /// Entries by the Boot Loader Specification, below the system's root.
@@ -26,6 +29,49 @@ pub fn entries(root: &SysRoot) -> Vec<Entry> {
     entries
 }
 
+/// What an entry's file ends with while the menu must not offer it.
+const HIDDEN: &str = ".livemode-hidden";
+/// [`ENTRIES`] below the top of /boot.
+const ENTRIES_OF_BOOT: &str = "loader/entries";
+
+/// Takes all entries but `own` out of the menu of the file system mounted at `boot`, durably.
+///
+/// # Errors
+/// When an entry cannot be renamed.
+pub fn hide_entries(boot: &Path, own: &str) -> Result<()> {
+    rename_entries(boot, |name| {
+        let id = name.strip_suffix(SUFFIX)?;
+        (id != own && !id.starts_with('.')).then(|| format!("{name}{HIDDEN}"))
+    })
+}
+
+/// Puts them back.
+///
+/// # Errors
+/// When an entry cannot be renamed.
+pub fn show_entries(boot: &Path) -> Result<()> {
+    rename_entries(boot, |name| name.strip_suffix(HIDDEN).map(str::to_owned))
+}
+
+fn rename_entries(boot: &Path, new_name: impl Fn(&str) -> Option<String>) -> Result<()> {
+    let dir = boot.join(ENTRIES_OF_BOOT);
+    let names = fs::read_dir(&dir).into_iter().flatten().flatten();
+    let names: Vec<String> = names
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    for name in &names {
+        if let Some(new) = new_name(name) {
+            fs::rename(dir.join(name), dir.join(&new))
+                .with_context(|| format!("renaming {name} to {new}"))?;
+        }
+    }
+    if names.is_empty() {
+        Ok(())
+    } else {
+        sync_dir(&dir)
+    }
+}
+
 /// The files that the entries name and that are not there; `boot` is /boot on its own file system.
 pub fn missing(root: &SysRoot, boot: &Path, entries: &[Entry]) -> Vec<String> {
     let named = entries
@@ -46,6 +92,31 @@ pub fn missing(root: &SysRoot, boot: &Path, entries: &[Entry]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_that_are_hidden_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let boot = dir.path().join("boot");
+        let at = boot.join(ENTRIES_OF_BOOT);
+        fs::create_dir_all(&at).unwrap();
+        for name in ["old.conf", "ours.conf", ".x.conf", "note"] {
+            fs::write(at.join(name), "linux /vmlinuz\n").unwrap();
+        }
+        let ids = || {
+            let entries = entries(&SysRoot::new(dir.path()));
+            entries.into_iter().map(|entry| entry.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(), ["old", "ours"]);
+        for _ in 0..2 {
+            hide_entries(&boot, "ours").unwrap();
+            assert_eq!(ids(), ["ours"]);
+        }
+        for _ in 0..2 {
+            show_entries(&boot).unwrap();
+            assert_eq!(ids(), ["old", "ours"]);
+        }
+        show_entries(Path::new("/nowhere")).unwrap();
+    }
 
     #[test]
     fn entries_are_files_that_grub_would_read_and_their_missing_files_are_known() {

@@ -51,6 +51,10 @@ impl Standing {
     }
 }
 
+const GIVEN_UP: &str =
+    "this system is as it was: look at the log; to try again: livemode-prep retry; to give the upgrade up: \
+                        livemode-prep remove";
+
 fn do_now(state: &State, place: Place) -> &'static str {
     match (state.state, place) {
         (Phase::Prepared, _) => "reboot: the upgrade's entry boots once; livemode-prep status shows what boots next",
@@ -58,6 +62,22 @@ fn do_now(state: &State, place: Place) -> &'static str {
         (Phase::Booted, Place::Installed) => {
             "this system is as it was: the image was booted, and leapp did not run; to try again: livemode-prep arm, then \
              reboot; to give the upgrade up: livemode-prep remove"
+        }
+        (Phase::Verified, Place::Live) => {
+            "look around in /run/upgrade; then type: livemode-run commit, or to give it up: livemode-run discard"
+        }
+        (Phase::Verified, Place::Installed) => GIVEN_UP,
+        (Phase::Failed, Place::Installed) if state.atomic => GIVEN_UP,
+        (Phase::Upgrading, Place::Installed) if state.atomic => {
+            "this system is as it was: the upgrade was cut off, and what it had written is given up; to try again: livemode-prep \
+             retry; to give the upgrade up: livemode-prep remove"
+        }
+        (Phase::Failed, Place::Live) if state.atomic => {
+            "the installed system is as it was; what the upgrade has written is in /run/upgrade until you leave: systemctl \
+             reboot, which boots the old system"
+        }
+        (Phase::Committing, _) => {
+            "wait: the upgraded system is being moved to its disks; a reboot goes on with it"
         }
         (Phase::Upgrading, Place::Live) => "wait; where nothing runs, it was cut off: to resume it type: upgrade",
         (Phase::Upgrading, Place::Installed) => {
@@ -130,6 +150,8 @@ mod tests {
             Phase::Prepared,
             Phase::Booted,
             Phase::Upgrading,
+            Phase::Verified,
+            Phase::Committing,
             Phase::Finishing,
             Phase::Succeeded,
         ] {

@@ -15,6 +15,10 @@ pub enum Phase {
     Booted,
     /// leapp runs.
     Upgrading,
+    /// The upgraded system is whole, and waits in its layers for an admin's word.
+    Verified,
+    /// The upgraded system is whole, and what was kept of it is being moved to its disks; from here there is no way back.
+    Committing,
     /// leapp ended with 0, both times, and the upgraded system can boot; it is being made the default.
     Finishing,
     /// The upgraded system is what boots.
@@ -29,6 +33,8 @@ impl std::fmt::Display for Phase {
             Self::Prepared => "prepared",
             Self::Booted => "booted",
             Self::Upgrading => "upgrading",
+            Self::Verified => "verified",
+            Self::Committing => "committing",
             Self::Finishing => "finishing",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -70,6 +76,9 @@ pub struct State {
     /// Of a failure: whether the RPM transaction has begun, so that the old system is no longer whole.
     #[serde(default)]
     pub begun: bool,
+    /// Whether what the upgrade writes is kept apart until it is whole: before [`Phase::Committing`] the old system is as it was.
+    #[serde(default)]
+    pub atomic: bool,
     /// The source system before leapp ran for the first time.
     #[serde(default)]
     pub before: Option<Fingerprint>,
@@ -96,8 +105,9 @@ impl State {
     /// Whether the source system may no longer be as it was: the RPM transaction has begun, or may have.
     pub fn may_have_begun(&self) -> bool {
         match self.state {
-            Phase::Prepared | Phase::Booted => false,
-            Phase::Upgrading | Phase::Finishing | Phase::Succeeded => true,
+            Phase::Prepared | Phase::Booted | Phase::Verified => false,
+            Phase::Upgrading | Phase::Failed if self.atomic => false,
+            Phase::Upgrading | Phase::Committing | Phase::Finishing | Phase::Succeeded => true,
             // A record of an older version does not say; once leapp has run, that is taken for it.
             Phase::Failed => self.begun || (self.checksum.is_none() && self.attempt > 0),
         }
@@ -116,7 +126,7 @@ impl State {
     /// is. An upgrade that has succeeded stays so, and one that has failed stays a failure of that attempt.
     pub fn refused(&self, fault: &str) -> Option<Change> {
         let message = match self.state {
-            Phase::Finishing | Phase::Succeeded => return None,
+            Phase::Committing | Phase::Finishing | Phase::Succeeded => return None,
             Phase::Failed if !self.is_refusal() => {
                 let failure = self.message.split("; then ").next().unwrap_or_default();
                 format!("{failure}; then {REFUSAL}{fault}")
@@ -129,6 +139,16 @@ impl State {
             exit_code: self.exit_code,
             ..Change::new(Phase::Failed, self.attempt, message)
         })
+    }
+
+    /// The first record of a build.
+    pub fn first(message: &str, atomic: bool, now: u64) -> Self {
+        let first = Self {
+            atomic,
+            ..Self::default()
+        };
+        // The sequence begins with 1.
+        Self::followed_by(Some(&first), Change::new(Phase::Prepared, 0, message), now)
     }
 
     /// The record that follows this one.
@@ -144,6 +164,7 @@ impl State {
             message: change.message,
             exit_code: change.exit_code,
             begun: change.begun,
+            atomic: kept.atomic,
             before: change.before.or(kept.before),
             target: change.target.or(kept.target),
             checksum: None,
@@ -155,7 +176,7 @@ impl State {
     }
 
     /// Whether the record is what was written.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.checksum.as_ref().is_none_or(|sum| *sum == self.sum())
     }
 
@@ -192,7 +213,9 @@ fn attempts(mut attempts: Vec<Attempt>, change: &Change, now: u64) -> Vec<Attemp
             last.ended = Some(now);
             last.outcome.clone_from(&change.message);
         }
-        Phase::Upgrading | Phase::Finishing => last.outcome = format!("did not complete: {}", change.message),
+        Phase::Upgrading | Phase::Verified | Phase::Committing | Phase::Finishing => {
+            last.outcome = format!("did not complete: {}", change.message);
+        }
         _ => {}
     }
     attempts

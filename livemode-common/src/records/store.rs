@@ -6,33 +6,92 @@ use anyhow::{bail, Context, Result};
 use serde::Deserialize;
 
 use super::{BootRecord, Change, Manifest, Phase, State};
-use crate::contract::{MANIFEST_FILE, SCHEMA, STATE_DIR, STATE_FILE};
+use crate::contract::{MANIFEST_FILE, SCHEMA, SOURCE_MOUNT, STATE_DIR, STATE_FILE};
 use crate::fsio::{atomic_write, now};
+use crate::store::{writing_to, Recorder, StoreIo, STORE_DEVICE};
 use crate::sysroot::SysRoot;
 
-/// `state.json` and `manifest.json` of one source system.
+/// `state.json` and `manifest.json` of one source system; and the [`Recorder`] of its store, where it has one.
 #[derive(Debug)]
 pub struct Records {
-    dir: PathBuf,
+    /// Where the files lie; none while the source system is not mounted.
+    dir: Option<PathBuf>,
+    recorder: Recorded,
+}
+
+/// Where states are recorded beside the file: the later one counts.
+#[derive(Debug)]
+enum Recorded {
+    Nowhere,
+    /// In the store's file, on the source system itself.
+    InFile(PathBuf),
+    /// In the store, beneath the file systems.
+    On(Recorder),
 }
 
 impl Records {
-    /// Those of the source system below `root`.
+    /// Those of the source system below `root`, which is this system or, in the live system, the one that is upgraded.
     pub fn of(root: &SysRoot) -> Self {
-        Self::in_dir(&root.at(STATE_DIR))
+        let records = Self::in_dir(&root.at(STATE_DIR));
+        // What is written through the file would be given up with the upgrade.
+        let is_live = root.path() == Path::new(SOURCE_MOUNT);
+        let view = Path::new("/dev/mapper").join(STORE_DEVICE);
+        if is_live && view.exists() {
+            if let Ok(store) = StoreIo::view(&view) {
+                return records.with(Recorded::On(Recorder::new(store)));
+            }
+        }
+        let manifest = records.manifest().ok().flatten();
+        match manifest.and_then(|manifest| manifest.store) {
+            Some(store) => records.with(Recorded::InFile(root.at(store.path))),
+            None => records,
+        }
     }
 
     /// Those that lie in `dir`.
     pub fn in_dir(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self {
+            dir: Some(dir.to_owned()),
+            recorder: Recorded::Nowhere,
+        }
+    }
+
+    /// Those of a store, while the source system is not mounted.
+    pub fn of_store(store: StoreIo) -> Self {
+        Self {
+            dir: None,
+            recorder: Recorded::On(Recorder::new(store)),
+        }
+    }
+
+    fn with(self, recorder: Recorded) -> Self {
+        Self { recorder, ..self }
     }
 
     /// The last state, or `None` before the first.
     ///
     /// # Errors
-    /// When the record is there but cannot be read or understood, is torn, or is of another schema than [`SCHEMA`].
+    /// When the record is there but cannot be read or understood, is torn, or is of another schema than [`SCHEMA`], and no
+    /// store has a later one.
     pub fn state(&self) -> Result<Option<State>> {
-        State::load(&self.dir.join(STATE_FILE))
+        let kept = match &self.recorder {
+            Recorded::Nowhere => None,
+            Recorded::InFile(path) => match StoreIo::of_file(path, false) {
+                Ok((store, _)) => Recorder::new(store).state()?,
+                // Its file says what is wrong with it where it is needed: to arm, and to build.
+                Err(_) => None,
+            },
+            Recorded::On(recorder) => recorder.state()?,
+        };
+        let filed = match &self.dir {
+            Some(dir) => State::load(&dir.join(STATE_FILE)),
+            None => Ok(None),
+        };
+        match (kept, filed) {
+            (Some(kept), Ok(Some(filed))) if filed.sequence > kept.sequence => Ok(Some(filed)),
+            (Some(kept), _) => Ok(Some(kept)),
+            (None, filed) => filed,
+        }
     }
 
     /// What was built, or `None` when nothing is.
@@ -40,7 +99,10 @@ impl Records {
     /// # Errors
     /// When the record is there but cannot be read or understood, or is of another schema than [`SCHEMA`].
     pub fn manifest(&self) -> Result<Option<Manifest>> {
-        read(&self.dir.join(MANIFEST_FILE))
+        match &self.dir {
+            Some(dir) => read(&dir.join(MANIFEST_FILE)),
+            None => Ok(None),
+        }
     }
 
     /// Makes the next state durable, whatever the last one was.
@@ -81,15 +143,32 @@ impl Records {
     /// Waits until no other process records a state, and keeps others from it until the file is dropped. The directory
     /// itself is locked, so that no file of a lock is left on the source system.
     fn lock(&self) -> Result<File> {
-        let dir = || self.dir.display();
-        let file = File::open(&self.dir).with_context(|| format!("opening {}", dir()))?;
-        file.lock().with_context(|| format!("locking {}", dir()))?;
+        let file = match (&self.dir, &self.recorder) {
+            (Some(dir), _) => File::open(dir).with_context(|| format!("opening {}", dir.display()))?,
+            (None, Recorded::On(recorder)) => recorder.store().file().try_clone()?,
+            (None, _) => bail!("there is no place for records"),
+        };
+        file.lock().context("locking the records")?;
         Ok(file)
     }
 
+    /// The store comes first: it is what early boot goes by.
     fn write(&self, last: Option<&State>, change: Change) -> Result<()> {
         let record = State::followed_by(last, change, now());
-        atomic_write(&self.dir.join(STATE_FILE), &to_json(&record)?, 0o600)
+        let is_kept = match &self.recorder {
+            Recorded::Nowhere => false,
+            Recorded::InFile(path) => {
+                writing_to(path, |store| Recorder::new(store).record(&record)).map(|()| true)?
+            }
+            Recorded::On(recorder) => recorder.record(&record).map(|()| true)?,
+        };
+        match &self.dir {
+            Some(dir) => match atomic_write(&dir.join(STATE_FILE), &to_json(&record)?, 0o600) {
+                Err(_) if is_kept => Ok(()),
+                written => written,
+            },
+            None => Ok(()),
+        }
     }
 }
 
@@ -258,7 +337,7 @@ mod tests {
     }
 
     fn dir_of(records: &Records) -> &Path {
-        &records.dir
+        records.dir.as_deref().unwrap()
     }
 
     #[test]

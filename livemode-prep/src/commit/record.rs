@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use livemode_common::contract::{SCHEMA, STATE_DIR};
+use livemode_common::contract::{SCHEMA, STATE_DIR, STORE_FILE};
 use livemode_common::fsio::{atomic_write, remove_temps, sync_dir};
 use livemode_common::records::OwnEntry;
+use livemode_common::store::protect;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +118,11 @@ impl Record {
             self.write(root)?;
         }
         for change in &self.changes {
+            let target = root.at(&change.target);
+            // A store is immutable while it counts.
+            if change.was_there && is_store(&target) {
+                protect(&target, false)?;
+            }
             keep(root, change)?;
         }
         self.stage = Stage::Committing;
@@ -231,6 +237,11 @@ fn recorded(root: &SysRoot, change: &Change) -> Result<Recorded> {
         },
         was_there,
     })
+}
+
+fn is_store(target: &Path) -> bool {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    name.trim_start_matches(".livemode-") == STORE_FILE
 }
 
 /// A second name for what is there now. A file system without such (vfat) gets it when the file changes.

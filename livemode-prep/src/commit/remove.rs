@@ -98,7 +98,12 @@ fn is_over(phase: Phase, entry_is_chosen: bool) -> bool {
     match phase {
         Phase::Succeeded => true,
         Phase::Finishing => !entry_is_chosen,
-        Phase::Prepared | Phase::Booted | Phase::Upgrading | Phase::Failed => false,
+        Phase::Prepared
+        | Phase::Booted
+        | Phase::Upgrading
+        | Phase::Verified
+        | Phase::Committing
+        | Phase::Failed => false,
     }
 }
 
@@ -124,6 +129,7 @@ fn files(root: &SysRoot, manifest: &Manifest) -> Result<Vec<PathBuf>> {
         .map(|artifact| &artifact.path);
     let entry = manifest.boot.entry.iter();
     let entry = entry.flat_map(|entry| [&entry.path, &entry.kernel, &entry.initramfs]);
+    let store = manifest.store.iter().map(|store| &store.path);
     let path = |path: &String| {
         let leads_out = Path::new(path)
             .components()
@@ -138,7 +144,7 @@ fn files(root: &SysRoot, manifest: &Manifest) -> Result<Vec<PathBuf>> {
     };
     // The entry first: it must not name what is gone.
     let mut files: Vec<PathBuf> = Vec::new();
-    for path in entry.chain(artifacts).map(path) {
+    for path in entry.chain(artifacts).chain(store).map(path) {
         let path = path?;
         if !files.contains(&path) {
             files.push(path);

@@ -1,5 +1,6 @@
 //! What an earlier build has made, as it is now.
 use livemode_common::records::Manifest;
+use livemode_common::store::StoreIo;
 use livemode_common::sysroot::SysRoot;
 
 /// Files that are no longer as they were built; by size, for a digest takes seconds.
@@ -19,6 +20,13 @@ pub(crate) fn problems(root: &SysRoot, manifest: &Manifest) -> Vec<String> {
             }
             Err(e) => problems.push(format!("{}: {e}", artifact.path)),
         }
+    }
+    if let Some(store) = &manifest.store {
+        problems.extend(
+            StoreIo::of_file(&root.at(&store.path), false)
+                .err()
+                .map(|e| format!("{e:#}")),
+        );
     }
     problems
 }

@@ -35,8 +35,9 @@ pub(crate) const LEFT_OUT: [&str; 13] = [
 /// Directories that a container must have itself: a link in their place would lead out of it.
 const DIRECTORIES: [&str; 3] = ["etc", "usr", "var"];
 /// Programs that a build needs or uses, and those without which a module of dracut's refuses to be put in.
-const TOOLS: [&str; 10] = [
+const TOOLS: [&str; 11] = [
     "btrfs",
+    "dmsetup",
     "dracut",
     "kbd_mode",
     "loadkeys",
@@ -199,13 +200,17 @@ impl Userspace {
 }
 
 impl Kernel {
-    /// Whether it can mount a type of file system; one that does not tell what it has is taken to know all.
-    pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
-        let module = self.file_systems.get(fstype).map_or(fstype, String::as_str);
+    /// Whether it has a module, as a file or built in; one that does not tell what it has is taken to have all.
+    pub(crate) fn has(&self, module: &str) -> bool {
         let name = plain(module);
         (self.modules.is_empty() && self.builtin.is_empty())
             || self.modules.contains(&name)
             || self.builtin.contains(&name)
+    }
+
+    /// Whether it can mount a type of file system; one that does not tell what it has is taken to know all.
+    pub(crate) fn knows_file_system(&self, fstype: &str) -> bool {
+        self.has(self.file_systems.get(fstype).map_or(fstype, String::as_str))
     }
 }
 

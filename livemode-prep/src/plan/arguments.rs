@@ -23,6 +23,8 @@ const NEED_NETWORK: &str = "rd.neednet";
 pub(crate) struct Image<'a> {
     /// The build's name.
     pub(crate) build: &'a str,
+    /// Where the store begins, of an upgrade that is all or nothing.
+    pub(crate) store: Option<&'a str>,
     /// Where early boot finds GRUB's environment block.
     pub(crate) grubenv: Option<&'a str>,
     /// What early boot finds its file system by: `UUID=…`, or a path.
@@ -75,6 +77,7 @@ pub(crate) fn arguments(
             .state_dir
             .map(|dir| Word::pair(karg::STATE_DIR, encode(dir))),
     );
+    words.extend(image.store.map(|place| Word::pair(karg::STORE, encode(place))));
     words.extend(
         image
             .grubenv
@@ -151,6 +154,7 @@ mod tests {
 
     const IMAGE: Image = Image {
         build: "0123456789abcdef",
+        store: None,
         grubenv: Some("UUID=3:/grub2/grubenv"),
         reference: "UUID=1-2",
         dir: "/var/lib/leapp",

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
-use livemode_common::config::Config;
+use livemode_common::config::{Atomic as Wish, Config};
 use livemode_common::failure::Failure;
 use livemode_common::fingerprint::Fingerprint;
 use livemode_common::fstab::Entry;
@@ -11,6 +11,7 @@ use livemode_common::image_ref::ImageRef;
 use livemode_common::records::{Manifest, Origin};
 use livemode_common::sysroot::SysRoot;
 
+use super::atomic::Atomic;
 use super::boot_entry::{EntryChoice, EntryPlan};
 use super::findings::Findings;
 use super::items::Item;
@@ -29,6 +30,7 @@ use crate::facts::Facts;
 
 /// Stand for what only the finished image has, where `plan` shows the boot entry.
 const DIGEST_TO_COME: &str = "<of the image>";
+const TO_COME: &str = "<of the store>";
 
 /// Digits of the image's digest: enough to tell one build from another.
 const BUILD_ID_DIGITS: usize = 16;
@@ -58,6 +60,8 @@ pub(crate) struct BuildPlan {
     pub(crate) early_reasons: Reasoned,
     pub(crate) live_reasons: Reasoned,
     pub(crate) budgets: Vec<Budget>,
+    /// How what the upgrade writes is kept apart, or why it cannot be.
+    pub(crate) atomic: Result<Atomic, Vec<String>>,
     pub(crate) paths: Paths,
     pub(crate) entry_keeper: EntryKeeper,
     /// The boot entry, where it is ours.
@@ -76,6 +80,17 @@ pub(crate) struct BuildPlan {
     pub(crate) earlier: Option<Manifest>,
     /// Version of this machine's mksquashfs.
     pub(crate) mksquashfs: Option<String>,
+}
+
+/// What is known of a build only when it is made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Made {
+    /// Of the image, in hex.
+    pub(crate) sha256: String,
+    /// Of the image, in bytes.
+    pub(crate) size: u64,
+    /// Where the store begins on its device, in bytes.
+    pub(crate) store_at: Option<u64>,
 }
 
 /// The container, once it is known to be fit.
@@ -104,30 +119,6 @@ impl BuildPlan {
             .as_ref()
             .and_then(|userspace| Target::find(userspace, &facts, &mut findings));
         let kernel = target.as_ref().map(|target| &target.kernel);
-        let mut storage = refusals::storage(&facts, &|fstype| {
-            kernel.is_none_or(|kernel| kernel.knows_file_system(fstype))
-        });
-        std::mem::take(&mut storage.faults)
-            .into_iter()
-            .for_each(|why| findings.refuse(why));
-        std::mem::take(&mut storage.warnings)
-            .into_iter()
-            .for_each(|what| findings.warn(what));
-
-        let required_packages = packages::required(&facts.config, &storage.packages());
-        let missing_packages = missing(&facts, &required_packages, &mut findings);
-        let early_reasons = early(&facts, &storage, &mut findings);
-        let early_items = early_reasons.items();
-        let requested = requested(&facts, &storage, &early_items, kernel);
-        let choice = initramfs::Choice::of(&facts, &storage);
-        for lost in kernel.map_or_else(Vec::new, |kernel| {
-            drivers::missing(&storage, &facts.storage, kernel, &requested)
-        }) {
-            findings.refuse(lost);
-        }
-        let carried = carried(&facts, &storage, &mut findings);
-        let listen = listen(&facts, &mut findings);
-        let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));
         let root = SysRoot::new(&facts.root);
         let boot_content = facts.leapp.boot_content.as_ref();
         let paths = Paths::new(
@@ -141,19 +132,71 @@ impl BuildPlan {
             keeper: Some(entry_keeper),
             ..entry_choice
         };
-        let entry = entry(&facts, entry_choice, &paths, storage.has_block, &mut findings);
+        let knows = |fstype: &str| kernel.is_none_or(|kernel| kernel.knows_file_system(fstype));
+        let draft = refusals::storage(&facts, &knows, false);
+        let mut of_entry = Findings::default();
+        let entry = entry(&facts, entry_choice, &paths, draft.has_block, &mut of_entry);
+        let required_packages = packages::required(&facts.config, &draft.packages());
+        let mut of_packages = Findings::default();
+        let missing_packages = missing(&facts, &required_packages, &mut of_packages);
         let boot_files = if boot_content.is_some() {
             Origin::Given
         } else {
             Origin::Made
         };
+        let budgets = |store: Option<&Atomic>| {
+            let missing = missing_packages.len();
+            budgets(&facts.source, target.as_ref(), missing, boot_files, store)
+        };
+        // Early boot gives the old system back: it must be able to say what boots.
+        let is_entry_ours = entry
+            .as_ref()
+            .is_some_and(|entry| entry.own.keeper.grubenv_on().is_some());
+        let atomic = Atomic::plan(&facts, &draft, is_entry_ours, kernel);
+        let atomic = atomic.and_then(|atomic| {
+            let budgets = budgets(Some(&atomic));
+            atomic.if_it_fits(&budgets)
+        });
+        let budgets = budgets(atomic.as_ref().ok());
+        let mut storage = match &atomic {
+            Ok(_) => refusals::storage(&facts, &knows, true),
+            Err(_) => draft,
+        };
+        std::mem::take(&mut storage.faults)
+            .into_iter()
+            .for_each(|why| findings.refuse(why));
+        std::mem::take(&mut storage.warnings)
+            .into_iter()
+            .for_each(|what| findings.warn(what));
+        findings.append(of_packages);
+        if let (Err(whys), Wish::Require) = (&atomic, facts.config.atomic) {
+            whys.iter()
+                .for_each(|why| findings.refuse(format!("atomic: require: {why}")));
+        }
+        let early_reasons = early(&facts, &storage, &mut findings);
+        let early_items = early_reasons.items();
+        let requested = requested(&facts, &storage, &early_items, kernel);
+        let choice = initramfs::Choice::of(&facts, &storage, atomic.is_ok());
+        for lost in kernel.map_or_else(Vec::new, |kernel| {
+            drivers::missing(&storage, &facts.storage, kernel, &requested)
+        }) {
+            findings.refuse(lost);
+        }
+        let carried = carried(&facts, &storage, &mut findings);
+        let listen = listen(&facts, &mut findings);
+        if let Ok(atomic) = &atomic {
+            storage.through(|mount| atomic.device(mount));
+        }
+        let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));
+        findings.append(of_entry);
         let live_reasons =
             live_system::items(&facts.config, &facts.source, &storage, &mounts, carried, &listen);
         let mut plan = Self {
             live_items: live_reasons.items(),
             live_reasons,
             early_reasons,
-            budgets: budgets(&facts.source, target.as_ref(), missing_packages.len(), boot_files),
+            budgets,
+            atomic,
             root,
             config: facts.config,
             source: facts.source,
@@ -177,7 +220,11 @@ impl BuildPlan {
         };
         let dropped = words::left_behind(&plan.source.arguments, &|module| plan.has_module(module));
         plan.findings.warnings.extend(dropped);
-        let longest = plan.arguments(&"0".repeat(64), u64::from(u32::MAX));
+        let longest = plan.arguments(&Made {
+            sha256: "0".repeat(64),
+            size: u64::from(u32::MAX),
+            store_at: plan.atomic.is_ok().then_some(u64::from(u32::MAX) << 10),
+        });
         if let Err(why) = arguments::check_length(&longest) {
             plan.findings.refuse(why);
         }
@@ -211,8 +258,12 @@ impl BuildPlan {
     }
 
     /// The boot entry's kernel command line.
-    pub(crate) fn arguments(&self, sha256: &str, size: u64) -> String {
-        let build = build_id(sha256);
+    pub(crate) fn arguments(&self, made: &Made) -> String {
+        let build = build_id(&made.sha256);
+        let store = self.atomic.as_ref().ok().map(|atomic| {
+            let at = made.store_at.map_or(TO_COME.to_owned(), |at| at.to_string());
+            format!("{}@{at}", atomic.lies_on())
+        });
         let name = self.paths.image.file_name().unwrap_or_default().to_string_lossy();
         let Source {
             image_device,
@@ -225,6 +276,7 @@ impl BuildPlan {
         let beside = (image_device.source == state_device.source).then_some(&*state_dir);
         let image = arguments::Image {
             build: &build,
+            store: store.as_deref(),
             grubenv: self
                 .entry
                 .as_ref()
@@ -233,8 +285,8 @@ impl BuildPlan {
             dir: &image_device.dir.to_string_lossy(),
             state_dir: beside.or(elsewhere.as_deref()),
             name: &name,
-            sha256,
-            size,
+            sha256: &made.sha256,
+            size: made.size,
         };
         let knows = |module: &str| self.has_module(module);
         let source = &self.source.arguments;
@@ -251,7 +303,11 @@ impl BuildPlan {
 
     /// The same as it may be shown, before the image is there: without a password.
     pub(crate) fn shown_arguments(&self) -> String {
-        let line = self.arguments(DIGEST_TO_COME, 0);
+        let line = self.arguments(&Made {
+            sha256: DIGEST_TO_COME.to_owned(),
+            size: 0,
+            store_at: None,
+        });
         let url = &self.config.url_to_load_squashfs_image_from;
         if url.is_empty() {
             return line;
@@ -312,6 +368,7 @@ impl BuildPlan {
             .as_ref()
             .and_then(|target| target.kernel.hmac.as_ref())
             .map(|_| paths.hmac.as_path());
+        let store = self.atomic.iter().map(|atomic| atomic.file.as_path());
         let own = self
             .entry
             .iter()
@@ -328,6 +385,7 @@ impl BuildPlan {
             .into_iter()
             .chain(hmac)
             .chain(own.map(PathBuf::as_path))
+            .chain(store)
             .collect()
     }
 }
@@ -509,6 +567,7 @@ fn budgets(
     target: Option<&Target>,
     missing_packages: usize,
     boot_files: Origin,
+    store: Option<&Atomic>,
 ) -> Vec<Budget> {
     let Some(target) = target else {
         return space::expected(&source.image_dir, &source.boot);
@@ -520,5 +579,6 @@ fn budgets(
         packages: missing_packages as u64,
     };
     let boot = (boot_files == Origin::Made).then_some(&source.boot);
-    space::budgets(sizes, &source.image_dir, boot)
+    let store = store.map(|store| (store.place(), store.bytes));
+    space::budgets(sizes, &source.image_dir, boot, store)
 }

@@ -17,6 +17,12 @@ impl Findings {
         }
     }
 
+    /// All of another list, after these.
+    pub(crate) fn append(&mut self, other: Self) {
+        other.refusals.into_iter().for_each(|why| self.refuse(why));
+        other.warnings.into_iter().for_each(|what| self.warn(what));
+    }
+
     /// One more warning, unless it has been said.
     pub(crate) fn warn(&mut self, what: impl Into<String>) {
         let what = what.into();

@@ -85,6 +85,8 @@ const NETWORK_WORDS: [&str; 6] = [
 ];
 /// Drivers of a TPM, where they are modules.
 const TPM: [&str; 3] = ["tpm_crb", "tpm_tis", "tpm_tis_spi"];
+/// What keeps what the upgrade writes apart.
+const LAYERS: [&str; 2] = ["dm_mod", "dm_snapshot"];
 /// File systems that are always there: those of the live system, and what /boot and the ESP mostly have.
 const FILE_SYSTEMS: [&str; 5] = ["squashfs", "overlay", "ext4", "xfs", "vfat"];
 /// dracut's modules that the container's /etc/dracut.conf.d may add, and that only stand in the way: plymouth's passphrase
@@ -114,7 +116,9 @@ impl Choice {
     /// By the layers below the image, by what opens its volumes, and by whether early boot needs the network. A module of
     /// dracut's that the container does not have, or whose programs it lacks, would make dracut fail: optional ones are left
     /// out then.
-    pub(crate) fn of(facts: &Facts, storage: &Storage) -> Self {
+    ///
+    /// With layers, which are mapped before anything is mounted, it has what the device mapper needs.
+    pub(crate) fn of(facts: &Facts, storage: &Storage, has_layers: bool) -> Self {
         let nothing = Userspace::default();
         let userspace = facts.userspace.as_ref().unwrap_or(&nothing);
         let has_module = |name: &str| userspace.dracut_modules.contains(name);
@@ -126,6 +130,7 @@ impl Choice {
         };
         ALWAYS.iter().for_each(|name| add(name, true));
         add("nvdimm", has_module("nvdimm"));
+        add("dm", has_layers);
 
         let mut transports = storage
             .image_drivers(&facts.storage)
@@ -186,13 +191,12 @@ impl Choice {
 
         let kernel = userspace.kernel();
         let has_file = |name: &&str| kernel.is_some_and(|kernel| kernel.modules.contains(*name));
-        if is_by_tpm || is_by_clevis {
-            choice.drivers = TPM
-                .iter()
-                .filter(|name| has_file(name))
-                .map(|&name| name.to_owned())
-                .collect();
-        }
+        let mut drivers = |names: &[&str], is_fit: bool| {
+            let names = names.iter().filter(|name| is_fit && has_file(name));
+            choice.drivers.extend(names.map(|&name| name.to_owned()));
+        };
+        drivers(&TPM, is_by_tpm || is_by_clevis);
+        drivers(&LAYERS, has_layers);
         let of_type = |fstype: &str| {
             let module = kernel.and_then(|kernel| kernel.file_systems.get(fstype));
             module.map_or(fstype, String::as_str).to_owned()

@@ -134,7 +134,7 @@ pub(crate) fn of_container(userspace: &Userspace, findings: &mut Findings) {
 
 /// What the source's mounts stand on, and what can be mounted: `knows` says of a type of file system whether the target's
 /// kernel has it.
-pub(crate) fn storage(facts: &Facts, knows: &dyn Fn(&str) -> bool) -> Storage {
+pub(crate) fn storage(facts: &Facts, knows: &dyn Fn(&str) -> bool, all_early: bool) -> Storage {
     let (config, source) = (&facts.config, &facts.source);
     let has_network = config.setup_network_manager
         || !config.dracut_network.trim().is_empty()
@@ -144,6 +144,7 @@ pub(crate) fn storage(facts: &Facts, knows: &dyn Fn(&str) -> bool) -> Storage {
     let places = [&source.boot, &source.image_dir, &source.state_dir].map(|place| root.inside(&place.path));
     let setting = Setting {
         mounts: &source.mounts,
+        all_early,
         places: &places,
         has_netroot: [&source.arguments, &network]
             .iter()

@@ -23,6 +23,8 @@ const KERNEL_EXPECTED: u64 = 15 * MIB;
 /// For any machine, with the firmware and drivers of el9.
 const INITRAMFS_EXPECTED: u64 = 100 * MIB;
 
+const STORE: &str = "the store";
+
 /// What is going to be where, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Need {
@@ -55,6 +57,11 @@ impl Budget {
             needs.join(", "),
             mib(self.free_bytes)
         )
+    }
+
+    /// Whether the store lies here.
+    pub(crate) fn holds_a_store(&self) -> bool {
+        self.needs.iter().any(|need| need.what == STORE)
     }
 
     /// The sentence that tells an admin what to do.
@@ -92,7 +99,13 @@ pub(crate) struct Sizes {
 }
 
 /// One budget for each file system. `boot` is where kernel and initramfs go, unless leapp has put them there already.
-pub(crate) fn budgets(sizes: Sizes, image_dir: &Place, boot: Option<&Place>) -> Vec<Budget> {
+/// The `store`, where there is one, has its own size.
+pub(crate) fn budgets(
+    sizes: Sizes,
+    image_dir: &Place,
+    boot: Option<&Place>,
+    store: Option<(&Place, u64)>,
+) -> Vec<Budget> {
     // Half of the bytes: root file systems came to 0.32 to 0.38 with zstd; incompressible additions take more.
     let image = sizes.image / 2;
     let packages = if sizes.packages == 0 {
@@ -114,6 +127,7 @@ pub(crate) fn budgets(sizes: Sizes, image_dir: &Place, boot: Option<&Place>) -> 
             (boot, "the initramfs", initramfs),
         ]
     }));
+    needs.extend(store.map(|(place, bytes)| (place, STORE, bytes)));
     by_file_system(&needs)
 }
 
@@ -212,7 +226,7 @@ mod tests {
     fn what_goes_onto_one_file_system_is_added_up() {
         // Half of the image's bytes; half of the modules and 40 for the programs; modules, 150, and the initramfs itself.
         let (image, initramfs, working) = (300, 90, 100 + 150 + 90);
-        let apart = budgets(SIZES, &place(1, 2000), Some(&place(2, 100)));
+        let apart = budgets(SIZES, &place(1, 2000), Some(&place(2, 100)), None);
         assert_eq!(
             in_mib(&apart),
             [
@@ -231,7 +245,7 @@ mod tests {
             ]
         );
         assert!(apart[1].fault().is_some(), "102 MiB do not fit into 100");
-        let together = budgets(SIZES, &place(1, 2000), Some(&place(1, 2000)));
+        let together = budgets(SIZES, &place(1, 2000), Some(&place(1, 2000)), None);
         assert_eq!(
             in_mib(&together),
             [(
@@ -246,7 +260,7 @@ mod tests {
                 2000
             )]
         );
-        let given = budgets(SIZES, &place(1, 2000), None);
+        let given = budgets(SIZES, &place(1, 2000), None, None);
         assert_eq!(given.len(), 1);
         assert_eq!(given[0].needed_bytes, (image + working) * MIB);
     }
@@ -255,7 +269,7 @@ mod tests {
     fn packages_take_dnfs_metadata_once_and_space_for_each() {
         let needed = |packages| {
             let sizes = Sizes { packages, ..SIZES };
-            budgets(sizes, &place(1, 0), None)[0].needed_bytes / MIB
+            budgets(sizes, &place(1, 0), None, None)[0].needed_bytes / MIB
         };
         assert_eq!(needed(1) - needed(0), 200 + 40);
         assert_eq!(needed(3) - needed(1), 2 * 40);

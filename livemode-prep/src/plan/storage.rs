@@ -81,6 +81,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) mounts: &'a [Mount],
     /// Where we keep something ourselves, as the source sees it.
     pub(crate) places: &'a [PathBuf],
+    /// Whether early boot brings up all that the source's mounts stand on, and not only what the image does.
+    pub(crate) all_early: bool,
 }
 
 #[cfg(test)]
@@ -100,6 +102,7 @@ impl Setting<'static> {
             knows: &|_| true,
             mounts: &[],
             places: &[],
+            all_early: false,
         }
     }
 }
@@ -137,6 +140,34 @@ impl Storage {
     pub(crate) fn image_drivers<'a>(&'a self, sources: &'a StorageFacts) -> impl Iterator<Item = &'a Driver> {
         let disks = self.image.disks.iter();
         disks.filter_map(|disk| sources.drivers.get(disk)).flatten()
+    }
+
+    /// The mounts that lie on devices of this machine, each with a name that only its device has, where there is one; no swap.
+    pub(crate) fn on_devices<'a>(
+        &'a self,
+        sources: &'a StorageFacts,
+    ) -> impl Iterator<Item = (&'a LiveMount, Option<String>)> {
+        let mounts = self
+            .mounts
+            .iter()
+            .filter(|mount| mount.entry.fs_vfstype != "swap");
+        mounts.filter_map(|mount| match mount.device {
+            Some(index) => Some((mount, sources.lasting_name(index))),
+            // Of a system in a directory no devices are known; a UUID is enough.
+            None => {
+                let uuid = Some(mount.spec.clone()).filter(|spec| spec.starts_with("UUID="));
+                uuid.map(|uuid| (mount, Some(uuid)))
+            }
+        })
+    }
+
+    /// Has the live system mount another device in place of a mount point's own, where `device` gives one.
+    pub(crate) fn through(&mut self, device: impl Fn(&str) -> Option<String>) {
+        for mount in &mut self.mounts {
+            if let Some(device) = device(&mount.entry.fs_file) {
+                mount.spec = device;
+            }
+        }
     }
 
     /// Whether something of it comes by the network.

@@ -73,6 +73,7 @@ impl BuildPlan {
         for (number, line) in self.budgets.iter().map(Budget::describe).enumerate() {
             row(if number == 0 { "space" } else { "" }, &line);
         }
+        row("atomic", &self.atomicity());
         let (next, after) = self.boots();
         row("next boot", &next);
         row("after that", &after);
@@ -102,6 +103,14 @@ impl BuildPlan {
             "{} on {reference} ({}, {})",
             self.config.squashfs_image_path, device.source, device.fstype
         )
+    }
+
+    /// What becomes of what the upgrade has written when it does not end well.
+    fn atomicity(&self) -> String {
+        match &self.atomic {
+            Ok(atomic) => atomic.describe(),
+            Err(whys) => format!("no, the upgrade runs in place: {}", whys.join("; ")),
+        }
     }
 
     /// What the machine boots next once the build is done, and what it boots after that.

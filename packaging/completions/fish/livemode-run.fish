@@ -29,6 +29,8 @@ complete -c livemode-run -n "__fish_livemode_run_needs_command" -l cmdline -d 'T
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -s h -l help -d 'Print help'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -s V -l version -d 'Print version'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "upgrade" -d 'Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it'
+complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "commit" -d 'After upgrade --keep: move the upgraded system to its disks, and reboot into it'
+complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "discard" -d 'After upgrade --keep: give the upgrade up, and reboot into the old system'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "plan" -d 'Show the commands that upgrade would run'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "status" -d 'Show where the upgrade stands'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "wanted" -d 'Exit with 0 when the upgrade is to start: by the boot line, or because an admin asked for it'
@@ -37,7 +39,14 @@ complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "journal" 
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -l cmdline -d 'The kernel command line to go by' -r -F
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -l keep -d 'All or nothing only: stop before anything reaches the disks, for you to look around in the source system'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand commit" -l source -d 'Where the source system is mounted' -r -F
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand commit" -l cmdline -d 'The kernel command line to go by' -r -F
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand commit" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand discard" -l source -d 'Where the source system is mounted' -r -F
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand discard" -l cmdline -d 'The kernel command line to go by' -r -F
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand discard" -s h -l help -d 'Print help'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -l json -d 'Print JSON'
@@ -55,10 +64,12 @@ complete -c livemode-run -n "__fish_livemode_run_using_subcommand console" -s h 
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand journal" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand journal" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand journal" -s h -l help -d 'Print help'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade plan status wanted console journal help" -f -a "upgrade" -d 'Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade plan status wanted console journal help" -f -a "plan" -d 'Show the commands that upgrade would run'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade plan status wanted console journal help" -f -a "status" -d 'Show where the upgrade stands'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade plan status wanted console journal help" -f -a "wanted" -d 'Exit with 0 when the upgrade is to start: by the boot line, or because an admin asked for it'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade plan status wanted console journal help" -f -a "console" -d 'Copy the upgrade\'s output to the consoles'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade plan status wanted console journal help" -f -a "journal" -d 'Copy the journal to the source system\'s disk'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade plan status wanted console journal help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "upgrade" -d 'Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "commit" -d 'After upgrade --keep: move the upgraded system to its disks, and reboot into it'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "discard" -d 'After upgrade --keep: give the upgrade up, and reboot into the old system'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "plan" -d 'Show the commands that upgrade would run'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "status" -d 'Show where the upgrade stands'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "wanted" -d 'Exit with 0 when the upgrade is to start: by the boot line, or because an admin asked for it'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "console" -d 'Copy the upgrade\'s output to the consoles'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "journal" -d 'Copy the journal to the source system\'s disk'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand help; and not __fish_seen_subcommand_from upgrade commit discard plan status wanted console journal help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -28,6 +28,12 @@ impl Storage {
     /// By what early boot finds the image's file system, and what that stands on.
     pub(super) fn find_image(&mut self, sources: &StorageFacts, setting: &Setting) {
         self.image_reference = setting.image_uuid.map(|uuid| format!("UUID={uuid}"));
+        if setting.all_early {
+            let mounted: Vec<usize> = self.mounts.iter().filter_map(|mount| mount.device).collect();
+            mounted
+                .into_iter()
+                .for_each(|index| self.image.add(&sources.devices, index));
+        }
         let Some(device) = sources.devices.at(setting.image_source) else {
             return;
         };

@@ -1,4 +1,5 @@
 //! The programs that a build runs, the boot entry, and the kernel arguments.
+use crate::plan::build_plan::Made;
 use serde_json::{json, Value};
 
 use super::{plan, set};
@@ -42,7 +43,13 @@ fn what_is_missing_is_brought_by_dnf_but_under_leapp_it_is_a_fault() {
 
 #[test]
 fn the_records_directory_is_named_beside_the_image_or_with_the_file_system_it_lies_on() {
-    let line = |change: fn(&mut Value)| plan(change).arguments("ab", 7);
+    let line = |change: fn(&mut Value)| {
+        plan(change).arguments(&Made {
+            sha256: "ab".into(),
+            size: 7,
+            ..Made::default()
+        })
+    };
     assert!(line(|_| ()).contains(" livemode.state=/var/lib/leapp/livemode "));
     let apart = line(|facts| {
         set(facts, "source.state_device.source", json!("/dev/sdb1"));
@@ -72,7 +79,7 @@ fn a_module_is_there_as_a_file_or_in_the_kernel_and_while_that_is_unknown() {
     }
     let line = |word: &str| {
         let word = json!({"key": word, "value": "1"});
-        plan(|facts| set(facts, "source.arguments.3", word)).arguments("", 0)
+        plan(|facts| set(facts, "source.arguments.3", word)).arguments(&Made::default())
     };
     assert!(line("xfs.debug").ends_with(" xfs.debug=1") && !line("nosuch.debug").contains("nosuch"));
 }

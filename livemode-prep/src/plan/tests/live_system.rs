@@ -1,4 +1,5 @@
 //! What the live system has.
+use crate::plan::build_plan::Made;
 use serde_json::{json, Value};
 
 use super::{plan, set};
@@ -104,7 +105,7 @@ fn names_addresses_and_ports_are_those_of_the_source() {
         .requested
         .files
         .contains(&"/etc/systemd/network/71-livemode-lan0.link".to_owned()));
-    assert!(!plan.arguments("", 0).contains("rd.auto"));
+    assert!(!plan.arguments(&Made::default()).contains("rd.auto"));
 }
 
 #[test]

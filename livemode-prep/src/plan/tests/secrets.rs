@@ -1,4 +1,5 @@
 //! Passwords are shown to nobody.
+use crate::plan::build_plan::Made;
 use serde_json::{json, Value};
 
 use super::{facts, plan, set};
@@ -19,7 +20,11 @@ fn a_password_is_shown_nowhere() {
         assert!(text.contains("root=livemode:ftp://host/i"), "{text}");
     }
     assert!(plan
-        .arguments("0", 1)
+        .arguments(&Made {
+            sha256: "0".into(),
+            size: 1,
+            ..Made::default()
+        })
         .contains("livemode:ftp://me:hunter2@host/i "));
 }
 

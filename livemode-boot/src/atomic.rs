@@ -1,0 +1,288 @@
+//! An upgrade that is all or nothing, in early boot: by what the store says the layers are mapped for a first run; or what was
+//! written is given up, and the old system boots; or what was verified is moved to the disks, and the new system boots.
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use livemode_common::image_ref::ImageRef;
+use livemode_common::loader::files;
+use livemode_common::loader::own::Boots;
+use livemode_common::mount::MountStack;
+use livemode_common::records::{Change, OwnEntry, Phase, Records, State};
+use livemode_common::store::{fill, Fill, Header, LogRing, StoreIo};
+
+use crate::apply;
+use crate::console::{say, Level};
+use crate::device;
+use crate::loader;
+use crate::plan::{Disk, MountPlan, Source, StorePlace};
+use crate::wayback;
+
+mod decision;
+mod keep;
+mod layers;
+
+use decision::{decide, Decision};
+
+/// Where a file system is mounted while its copy is taken or put back.
+const KEEPING: &str = "/run/livemode/keep";
+/// Between two looks at a merge.
+const LOOK: Duration = Duration::from_millis(500);
+/// A merge that does not move for as long as this is taken for one that hangs: 5 minutes.
+const STILL_AT_MOST: u32 = 600;
+
+/// The store that this boot's entry names, once its device is there.
+pub(crate) struct Store {
+    pub(crate) header: Header,
+    node: PathBuf,
+    at: u64,
+}
+
+impl Store {
+    /// # Errors
+    /// When its device does not appear, or no store of this build begins there.
+    pub(crate) fn open(plan: &MountPlan, place: &StorePlace) -> Result<Self> {
+        let device = device::wait(&place.device, &place.reference, plan.deadline_s)?;
+        let mut fault = None;
+        for node in device::with_the_same_name(&place.reference, device) {
+            match StoreIo::on_disk(&node, place.at) {
+                Ok((_, header)) if plan.build.as_ref() == Some(&header.id) => {
+                    return Ok(Self {
+                        header,
+                        node,
+                        at: place.at,
+                    })
+                }
+                Ok(_) => {
+                    fault = fault.or(Some(anyhow::anyhow!(
+                        "the store is of another build than this boot entry"
+                    )))
+                }
+                Err(error) => fault = fault.or(Some(error)),
+            }
+        }
+        Err(fault.unwrap_or_else(|| anyhow::anyhow!("{} is gone", place.reference)))
+    }
+
+    fn io(&self) -> Result<StoreIo> {
+        Ok(StoreIo::on_disk(&self.node, self.at)?.0)
+    }
+
+    /// Its recorder.
+    pub(crate) fn records(&self) -> Result<Records> {
+        Ok(Records::of_store(self.io()?))
+    }
+
+    /// The entry of the build.
+    pub(crate) fn own(&self) -> Option<&OwnEntry> {
+        self.header.entry.as_ref()
+    }
+
+    fn origins(&self, plan: &MountPlan) -> Result<Vec<PathBuf>> {
+        let layers = self.header.layers.iter();
+        layers.map(|layer| node(&layer.device, plan.deadline_s)).collect()
+    }
+
+    fn kept(&self, plan: &MountPlan) -> Result<Vec<PathBuf>> {
+        let kept = self.header.kept.iter();
+        kept.map(|kept| node(&kept.device, plan.deadline_s)).collect()
+    }
+}
+
+/// The node that a name of the header's leads to.
+fn path(name: &str) -> Option<PathBuf> {
+    ImageRef::parse(name)?.device()
+}
+
+/// The same, once it is there: of several devices with that name the uppermost.
+fn node(name: &str, deadline_s: u64) -> Result<PathBuf> {
+    let path = path(name).with_context(|| format!("{name} names no device"))?;
+    let node = device::wait(&path, name, deadline_s)?;
+    let mut all = device::with_the_same_name(name, node);
+    Ok(all.remove(0))
+}
+
+/// Whether all devices are there that the store names.
+pub(crate) fn is_settled(place: &StorePlace) -> bool {
+    let Ok((_, header)) = StoreIo::on_disk(&place.device, place.at) else {
+        return false;
+    };
+    let layers = header.layers.iter().map(|layer| layer.device.as_str());
+    let kept = header.kept.iter().map(|kept| kept.device.as_str());
+    layers
+        .chain(kept)
+        .all(|name| path(name).is_some_and(|path| device::is_block_device(&path)))
+}
+
+/// Does what the store's record asks for; mounts the live system only for a first run.
+pub(crate) fn run(plan: &MountPlan, place: &StorePlace) -> Result<()> {
+    let store = Store::open(plan, place)?;
+    let own = store.own().context("the store names no boot entry")?;
+    let records = store.records()?;
+    let state = records.state().unwrap_or_else(|error| {
+        say(Level::Warning, &format!("{error:#}"));
+        None
+    });
+    let attempt = state.as_ref().map_or(0, |state| state.attempt);
+    match decide(state.as_ref()) {
+        Decision::Begin => begin(plan, &store, own, &records, attempt),
+        Decision::GiveUp(why) => give_up(plan, &store, own, &records, state.as_ref(), why),
+        Decision::Merge(target) => commit(plan, &store, own, &records, attempt, &target),
+        Decision::HandOver(target) => hand_over(plan, own, &records, attempt, &target),
+    }
+}
+
+/// A first run: the copy of /boot is taken, and the layers are mapped.
+fn begin(plan: &MountPlan, store: &Store, own: &OwnEntry, records: &Records, attempt: u32) -> Result<()> {
+    // The next boot is the old system again, whatever becomes of this one.
+    loader::set(plan, own, own.old())?;
+    records.record(Change::new(
+        Phase::Booted,
+        attempt,
+        "early boot has taken the image",
+    ))?;
+    let io = store.io()?;
+    let (origins, kept) = (store.origins(plan)?, store.kept(plan)?);
+    say(Level::Info, "copying what the boot loader reads");
+    keep::take(&store.header, &io, &kept, Path::new(KEEPING))?;
+    layers::empty(&store.header, &io)?;
+    LogRing::clear(&io)?;
+    let layers = layers::map(&store.header, &store.node, &origins, false)?;
+    say(
+        Level::Info,
+        "nothing is written to the installed system before the upgrade is whole",
+    );
+    apply::mount(&through(plan, &layers))
+}
+
+/// The plan with the image's device seen through its layer.
+fn through(plan: &MountPlan, layers: &[layers::Mounted]) -> MountPlan {
+    let mut plan = plan.clone();
+    for source in &mut plan.sources {
+        let Source::Disk(Disk {
+            device, reference, ..
+        }) = source
+        else {
+            continue;
+        };
+        let node = device.canonicalize().unwrap_or_else(|_| device.clone());
+        if let Some(layer) = layers.iter().find(|layer| layer.origin == node) {
+            *device = layer.view.node();
+            *reference = device.display().to_string();
+        }
+    }
+    plan
+}
+
+/// What the upgrade has written is forgotten, /boot is as it was, and the old system boots.
+fn give_up(
+    plan: &MountPlan,
+    store: &Store,
+    own: &OwnEntry,
+    records: &Records,
+    state: Option<&State>,
+    why: &str,
+) -> Result<()> {
+    say(Level::Warning, &format!("the upgrade is given up: {why}"));
+    let mut message = match state {
+        Some(state) if state.state == Phase::Failed => state.message.clone(),
+        Some(state) if state.attempt > 0 => format!(
+            "attempt {} did not complete: {}; the machine went down",
+            state.attempt, state.message
+        ),
+        _ => why.to_owned(),
+    };
+    let put_back = store
+        .kept(plan)
+        .and_then(|kept| keep::restore(&store.header, &store.io()?, &kept, Path::new(KEEPING)));
+    if let Err(error) = put_back {
+        say(Level::Error, &format!("{error:#}"));
+        message = format!("{message}; then: {error:#}");
+    }
+    let change = Change {
+        exit_code: state.and_then(|state| state.exit_code),
+        ..Change::new(Phase::Failed, state.map_or(0, |state| state.attempt), message)
+    };
+    loader::tell(records.record(change).map(|()| true));
+    loader::set(plan, own, own.old())?;
+    say(Level::Info, "the installed system is as it was; it boots now");
+    wayback::reboot_now()
+}
+
+/// Moves what was verified to the disks: again from wherever it was cut off.
+fn commit(
+    plan: &MountPlan,
+    store: &Store,
+    own: &OwnEntry,
+    records: &Records,
+    attempt: u32,
+    target: &str,
+) -> Result<()> {
+    say(Level::Info, "the upgraded system is moved to its disks");
+    let layers = layers::map(&store.header, &store.node, &store.origins(plan)?, true)?;
+    for layer in &layers {
+        merged(layer)?;
+    }
+    for kept in store.kept(plan)? {
+        let mut mounts = MountStack::default();
+        device::mount(&kept, Path::new(KEEPING), &mut mounts)?;
+        let shown = files::show_entries(Path::new(KEEPING));
+        mounts.unmount()?;
+        shown?;
+    }
+    records.record(Change {
+        target: Some(target.to_owned()),
+        ..Change::new(
+            Phase::Finishing,
+            attempt,
+            "the upgraded system is on its disks; it is being made the default",
+        )
+    })?;
+    hand_over(plan, own, records, attempt, target)
+}
+
+fn merged(layer: &layers::Mounted) -> Result<()> {
+    let mut still = 0;
+    let mut last = None;
+    loop {
+        let status = layer.view.status()?;
+        match fill(&status) {
+            Some(fill) if fill.is_merged() => return Ok(()),
+            Some(Fill::Invalid | Fill::MergeFailed) | None => {
+                bail!(
+                    "moving what was kept to {} failed: {status}",
+                    layer.origin.display()
+                )
+            }
+            Some(_) if last.as_ref() == Some(&status) => still += 1,
+            Some(_) => {
+                say(
+                    Level::Info,
+                    &format!("moving to {}: {status} sectors are left", layer.origin.display()),
+                );
+                still = 0;
+            }
+        }
+        if still > STILL_AT_MOST {
+            bail!(
+                "moving what was kept to {} hangs at {status}",
+                layer.origin.display()
+            );
+        }
+        last = Some(status);
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn hand_over(plan: &MountPlan, own: &OwnEntry, records: &Records, attempt: u32, target: &str) -> Result<()> {
+    loader::set(plan, own, Boots::New(target))?;
+    loader::tell(
+        records
+            .record(Change {
+                exit_code: Some(0),
+                ..Change::new(Phase::Succeeded, attempt, "the upgraded system is the default")
+            })
+            .map(|()| true),
+    );
+    wayback::to_new_system(target)
+}

@@ -1,0 +1,64 @@
+//! All ways through a protocol, with faults at every point.
+/// The power went, or the machine rebooted.
+#[derive(Debug)]
+pub struct Down;
+
+/// Which fault happens at which point: the points of one way are numbered as they come.
+pub struct Faults {
+    plan: Vec<(u32, u32)>,
+    point: u32,
+    /// How many choices each point had, as far as the way went.
+    pub seen: Vec<u32>,
+}
+
+impl Faults {
+    /// Those of one way, by point and choice.
+    pub fn planned(plan: &[(u32, u32)]) -> Self {
+        Self {
+            plan: plan.to_vec(),
+            point: 0,
+            seen: Vec::new(),
+        }
+    }
+
+    /// One of `choices` things happens here; 0 is no fault.
+    pub fn choose(&mut self, choices: u32) -> u32 {
+        let here = self.point;
+        self.point += 1;
+        self.seen.push(choices);
+        self.plan
+            .iter()
+            .find(|(point, _)| *point == here)
+            .map_or(0, |(_, choice)| *choice)
+    }
+
+    /// The power may go here.
+    ///
+    /// # Errors
+    /// When it does.
+    pub fn cut(&mut self) -> Result<(), Down> {
+        if self.choose(2) == 1 {
+            Err(Down)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Goes all ways with up to three faults; `way` goes one, and gives how many choices its points had.
+pub fn all(way: &mut dyn FnMut(&[(u32, u32)]) -> Vec<u32>) {
+    with(&[], 3, way);
+}
+
+fn with(plan: &[(u32, u32)], more: u32, way: &mut dyn FnMut(&[(u32, u32)]) -> Vec<u32>) {
+    let seen = way(plan);
+    if more == 0 {
+        return;
+    }
+    let first = plan.last().map_or(0, |(point, _)| point + 1);
+    for (point, choices) in (0_u32..).zip(seen).filter(|(point, _)| *point >= first) {
+        for choice in 1..choices {
+            with(&[plan, &[(point, choice)]].concat(), more - 1, way);
+        }
+    }
+}
