@@ -167,7 +167,10 @@ fn disk(mut boot: Vec<u8>, mut core: Vec<u8>) -> Result<Vec<u8>> {
 }
 
 /// The files of a Debian package, which is not installed.
-fn unpacked(suite: &str, package: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is absent and cannot be fetched.
+pub fn unpacked(suite: &str, package: &str) -> Result<PathBuf> {
     let script = workspace().join("tests/testbed/packages.sh");
     cache::entry(&format!("package-{suite}-{package}"), &[], &[&script], |out| {
         Cmd::new(&script).arg(suite).arg(out).arg(package).run()
