@@ -1,14 +1,30 @@
-//! `make faults N=200 SEED=1`: a power cut at every boundary of the protocol, then N random faults; each machine boots what GRUB
-//! picks until it rests. What became of them is in target/faults.json and shown as a table; exit 1 where one is stranded, or is not
-//! what it must be.
+//! `make faults N=200 SEED=1`: each case once, a power cut at every boundary of the protocol, then N random ones, some with a
+//! second and a third while the machine recovers; each machine boots what GRUB picks until it rests. What became of them is in
+//! target/faults.json and shown as a table; exit 1 where one is stranded, or is not what it must be.
+use std::collections::VecDeque;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use anyhow::{bail, Context, Result};
 use livemode_tests::binaries::workspace;
-use livemode_tests::faults::{run, table, Fault, Moment, References, Row, BOUNDARIES};
+use livemode_tests::disk::Scratch;
+use livemode_tests::faults::{table, Case, Cut, Lab, Rested, Row, Story, BOUNDARIES, CASES};
+use livemode_tests::slot;
+
+/// Of one upgrade so many copies of its disk are kept.
+const AT_ONCE: usize = 50;
+/// Room for those copies: what an upgrade writes, for each.
+const SCRATCH_GIB: u64 = 24;
 
 fn main() -> ExitCode {
     livemode_common::failure::report("faults", all())
+}
+
+/// One machine to follow.
+#[derive(Debug)]
+enum Job {
+    Case(&'static Case),
+    Cut(Story, Box<Cut>),
 }
 
 fn all() -> Result<()> {
@@ -21,36 +37,84 @@ fn all() -> Result<()> {
     };
     let (count, seed) = (number("N")?, number("SEED")?);
     println!(
-        "{} boundaries, then {count} random faults from seed {seed}",
+        "{} cases, {} boundaries, then {count} random power cuts from seed {seed}",
+        CASES.len(),
         BOUNDARIES.len()
     );
-    let boundaries = (0..BOUNDARIES.len()).map(|number| (0, Fault::Cuts(vec![Moment::Boundary(number)])));
-    let random = (seed..seed + count).map(|seed| (seed, Fault::of_seed(seed)));
-    let references = References::make()?;
-    let mut rows = Vec::new();
-    for (seed, fault) in boundaries.chain(random) {
-        let row = run(seed, &fault, &references)?;
-        println!(
-            "{:>8}  {}  {} at {}  (seed {seed}, {} boots)",
-            row.outcome,
-            if row.identical {
-                "as it must be"
-            } else {
-                "NOT AS IT MUST BE"
-            },
-            row.fault,
-            row.moment,
-            row.boots
-        );
-        rows.push(row);
-        let path = workspace().join("target/faults.json");
-        std::fs::write(&path, serde_json::to_vec_pretty(&rows)?)
-            .with_context(|| format!("writing {}", path.display()))?;
+    let scratch = Scratch::new(SCRATCH_GIB)?;
+    let lab = Lab::new(scratch.path())?;
+    let rows = Mutex::new(Vec::new());
+    follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
+    let boundaries = (0..BOUNDARIES.len()).map(Story::boundary);
+    let random = (seed..seed + count).map(|seed| Story::of_seed(seed, lab.whole()));
+    let stories: Vec<Story> = boundaries.chain(random).collect();
+    for stories in stories.chunks(AT_ONCE) {
+        let first: Vec<_> = stories.iter().map(|story| story.moments[0].clone()).collect();
+        let cuts = lab.cuts(&first)?;
+        let jobs = stories.iter().cloned().zip(cuts);
+        follow(
+            &lab,
+            jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut))).collect(),
+            &rows,
+        )?;
     }
+    let rows = rows.into_inner().expect("no thread has panicked");
     print!("\n{}", table(&rows));
-    let is_wrong = |row: &&Row| row.outcome == "stranded" || !row.identical;
-    match rows.iter().filter(is_wrong).count() {
+    match rows.iter().filter(|row| !row.identical).count() {
         0 => Ok(()),
         wrong => bail!("{wrong} of {} machines are not as they must be", rows.len()),
     }
+}
+
+/// Follows each to its rest, as many at a time as this machine can.
+fn follow(lab: &Lab, jobs: VecDeque<Job>, rows: &Mutex<Vec<Row>>) -> Result<()> {
+    let jobs = Mutex::new(jobs);
+    let next = || jobs.lock().expect("no thread has panicked").pop_front();
+    std::thread::scope(|scope| {
+        let threads = (0..slot::count()?).map(|_| {
+            scope.spawn(|| -> Result<()> {
+                while let Some(job) = next() {
+                    let rested = match &job {
+                        Job::Case(case) => lab.meets(case),
+                        Job::Cut(story, cut) => lab.after(story, cut),
+                    };
+                    tell(rested.with_context(|| format!("{job:?}"))?, rows)?;
+                }
+                Ok(())
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no thread panics"))
+            // All of them, whatever the first has to say.
+            .fold(Ok(()), Result::and)
+    })
+}
+
+fn tell(rested: Rested, rows: &Mutex<Vec<Row>>) -> Result<()> {
+    let Rested { row, wrong, console } = rested;
+    let mut rows = rows.lock().expect("no thread has panicked");
+    println!(
+        "{:<9} {} {} (seed {}, {} boots)",
+        row.outcome.name(),
+        row.fault,
+        row.moment,
+        row.seed,
+        row.boots
+    );
+    let target = workspace().join("target");
+    if !wrong.is_empty() {
+        let kept = target.join(format!("faults-{}.console", rows.len()));
+        std::fs::write(&kept, console).with_context(|| format!("writing {}", kept.display()))?;
+        println!(
+            "          NOT AS IT MUST BE: {}; its console: {}",
+            wrong.join("; "),
+            kept.display()
+        );
+    }
+    rows.push(row);
+    let path = target.join("faults.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&*rows)?)
+        .with_context(|| format!("writing {}", path.display()))
 }

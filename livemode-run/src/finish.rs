@@ -262,7 +262,7 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
         attempt.loader(),
         attempt.manifest.as_ref().map(|manifest| &manifest.config),
     );
-    let left = Left {
+    let mut left = Left {
         begun,
         has_loader: loader.is_some() && is_recorded,
         is_attended: attempt.is_asked_for || is_somebody_here(),
@@ -278,6 +278,8 @@ pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> 
         if let Some(Err(error)) = loader.as_ref().map(change) {
             output.line(&format!("giving what boots back to the old system: {error:#}"));
             follows = AfterFailure::Hold(None);
+            // What a reboot boots is not what it should be, and that is not to be promised.
+            left.has_loader = false;
         }
     }
     let advice = match attempt.layers {

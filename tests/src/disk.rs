@@ -95,3 +95,34 @@ impl Drop for Mounted {
         }
     }
 }
+
+/// A directory for many copies of one disk, which take only what differs: an XFS that shares blocks, on a sparse file.
+pub struct Scratch {
+    mounted: Mounted,
+    _dir: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// One of `size_gib` at most.
+    ///
+    /// # Errors
+    /// When it cannot be made or mounted.
+    pub fn new(size_gib: u64) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let image = dir.path().join("scratch.img");
+        std::fs::File::create(&image)?.set_len(size_gib << 30)?;
+        Cmd::new("mkfs.xfs")
+            .args(["-q", "-m", "reflink=1"])
+            .arg(&image)
+            .run()?;
+        Ok(Self {
+            mounted: Mounted::new(&image)?,
+            _dir: dir,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.mounted.path()
+    }
+}

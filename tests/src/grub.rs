@@ -224,7 +224,10 @@ fn disk(mut boot: Vec<u8>, mut core: Vec<u8>) -> Result<Vec<u8>> {
 }
 
 /// The files of Debian packages, which are not installed.
-pub(crate) fn unpacked(suite: &str, packages: &[&str]) -> Result<PathBuf> {
+///
+/// # Errors
+/// When they are absent and cannot be fetched.
+pub fn unpacked(suite: &str, packages: &[&str]) -> Result<PathBuf> {
     let script = workspace().join("tests/testbed/packages.sh");
     let name = format!("package-{suite}-{}", packages.join("-"));
     cache::entry(&name, &[], &[&script], |out| {

@@ -11,6 +11,7 @@ pub mod grub;
 pub mod layout;
 pub mod pulse;
 pub mod qmp;
+pub mod random;
 pub mod server;
 pub mod slot;
 pub mod source;

@@ -52,6 +52,22 @@ impl Qmp {
         self.ask("system_reset").map(drop)
     }
 
+    /// Stops it: nothing is written to its disks from here on, and all that it has written is in them.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn stop(&mut self) -> Result<()> {
+        self.ask("stop").map(drop)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.ask("cont").map(drop)
+    }
+
     fn ask(&mut self, command: &str) -> Result<Value> {
         let line = json!({ "execute": command }).to_string() + "\n";
         self.lines.get_mut().write_all(line.as_bytes())?;

@@ -1,7 +1,7 @@
 //! What a test with a machine starts from: a prepared disk of its own, which GRUB boots.
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
 use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::{JOURNAL_LOG, STATE};
@@ -12,6 +12,9 @@ use crate::grub;
 use crate::source::prep;
 use crate::testbed::{self, Prepared, Suite};
 use crate::vm::{Boot, Drive, Machine, Running, NO_NIC};
+
+/// The name of a subject's disk.
+const DISK: &str = "disk.img";
 
 /// A source disk after `livemode-prep build`; it goes with the subject.
 pub struct Subject {
@@ -32,7 +35,35 @@ impl Subject {
     /// # Errors
     /// When something cannot be made.
     pub fn new(suite: Suite, name: &str, config: &str) -> Result<Self> {
-        Self::of(testbed::prepared(suite, name, config)?)
+        Self::of(testbed::prepared(suite, name, config)?, tempfile::tempdir()?)
+    }
+
+    /// The same with its disk below `dir`.
+    ///
+    /// # Errors
+    /// When something cannot be made.
+    pub fn within(dir: &Path, suite: Suite, name: &str, config: &str) -> Result<Self> {
+        Self::of(
+            testbed::prepared(suite, name, config)?,
+            tempfile::tempdir_in(dir)?,
+        )
+    }
+
+    /// Another machine whose disk is as this one's is now, beside it.
+    ///
+    /// # Errors
+    /// When the disk cannot be copied.
+    pub fn fork(&self) -> Result<Self> {
+        let beside = self.dir.path().parent().context("a directory in another")?;
+        let dir = tempfile::tempdir_in(beside)?;
+        disk::copy(&self.disk(), &dir.path().join(DISK))?;
+        Ok(Self {
+            prepared: self.prepared.clone(),
+            arguments: self.arguments.clone(),
+            nic: self.nic.clone(),
+            loader: self.loader.clone(),
+            dir,
+        })
     }
 
     /// The same after `arrange`, a function of the file `code`, has made the source system ready, and a second disk where the
@@ -47,12 +78,14 @@ impl Subject {
         code: &Path,
         arrange: impl FnOnce(&Mounted, &Path) -> Result<T>,
     ) -> Result<Self> {
-        Self::of(testbed::arranged(suite, name, config, Some(code), arrange)?)
+        Self::of(
+            testbed::arranged(suite, name, config, Some(code), arrange)?,
+            tempfile::tempdir()?,
+        )
     }
 
-    fn of(prepared: Prepared) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        disk::copy(&prepared.disk(), &dir.path().join("disk.img"))?;
+    fn of(prepared: Prepared, dir: tempfile::TempDir) -> Result<Self> {
+        disk::copy(&prepared.disk(), &dir.path().join(DISK))?;
         if let Some(second) = prepared.second_disk() {
             disk::copy(&second, &dir.path().join("second.img"))?;
         }
@@ -83,7 +116,7 @@ impl Subject {
 
     /// The disk with the root.
     pub fn disk(&self) -> PathBuf {
-        self.dir.path().join("disk.img")
+        self.dir.path().join(DISK)
     }
 
     /// The disk, mounted here; no machine may run meanwhile.
@@ -180,6 +213,10 @@ impl Subject {
         };
         let disk = self.mounted()?;
         let path = own.path.trim_start_matches('/');
+        if !disk.at(path).exists() {
+            // The upgrade has succeeded, and its entry is gone.
+            return Ok(());
+        }
         let text = disk.read(path);
         let options = script::for_grub(&Cmdline::parse(&self.arguments)).map_err(anyhow::Error::msg)?;
         let lines = text.lines().map(|line| match line.split_once(' ') {

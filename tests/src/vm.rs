@@ -1,4 +1,5 @@
 //! A machine in QEMU, by emulation: /dev/kvm may be there and hang. Everything it prints is read as it comes.
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 const STALL: Duration = Duration::from_secs(120);
 /// How often QEMU is asked what it makes of its machine.
 const ASK: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(50);
 /// Memory of a machine, MiB.
 pub const MEMORY_MIB: u64 = 1536;
 /// Of the processors that QEMU emulates fast, with what halves the time that LUKS takes: AES, and what Linux has it only with.
@@ -43,6 +44,8 @@ pub struct Machine<'a> {
     /// Whether it does so in the same QEMU, for guests that run for moments. After a whole Linux GRUB takes four times as long
     /// there: each page that it writes holds code which QEMU has translated, and takes back piece by piece.
     pub resets_in_place: bool,
+    /// What else it has, in QEMU's own words.
+    pub more: &'a [&'a str],
 }
 
 /// What a machine boots.
@@ -195,6 +198,7 @@ impl<'a> Machine<'a> {
             nic: NO_NIC,
             reboots: false,
             resets_in_place: false,
+            more: &[],
         }
     }
 
@@ -277,7 +281,8 @@ impl<'a> Machine<'a> {
                     .enumerate()
                     .flat_map(|(number, disk)| disk.arguments(number)),
             )
-            .args(self.boot.arguments());
+            .args(self.boot.arguments())
+            .args(self.more);
         let (process, stdin) = launch(&qemu, &log)?;
         Ok(Running {
             process,
@@ -288,6 +293,8 @@ impl<'a> Machine<'a> {
             requests,
             stall: STALL,
             started: Instant::now(),
+            used: Cell::default(),
+            before: Duration::ZERO,
             _slot: slot,
         })
     }
@@ -330,6 +337,9 @@ pub struct Running {
     requests: PathBuf,
     stall: Duration,
     started: Instant,
+    /// Processor time that was seen of this QEMU, and of those before it.
+    used: Cell<Duration>,
+    before: Duration,
     // Given back when QEMU is gone.
     _slot: Slot,
 }
@@ -359,6 +369,7 @@ impl Running {
             Some(qemu) if !is_off => (self.process, self.stdin) = launch(qemu, &self.log)?,
             _ => return Ok(true),
         }
+        self.before += self.used.take();
         Ok(false)
     }
 
@@ -421,22 +432,21 @@ impl Running {
         self.process.id()
     }
 
-    /// Processor time of the virtual processor so far; none where QEMU has no such thread yet, or no longer.
+    /// Processor time of the virtual processor so far, as far as it was asked for while it ran.
     ///
     /// # Errors
     /// When the kernel's answer cannot be understood.
     pub fn processor_time(&self) -> Result<Duration> {
         let tasks = PathBuf::from(format!("/proc/{}/task", self.pid()));
-        let Ok(entries) = fs::read_dir(&tasks) else {
-            return Ok(Duration::ZERO);
-        };
-        for task in entries.flatten() {
+        // Where QEMU has no such thread yet, or no longer, there is nothing new.
+        for task in fs::read_dir(&tasks).into_iter().flatten().flatten() {
             let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
             if read("comm").starts_with("CPU ") {
-                return processor_time(&read("stat"));
+                let used = processor_time(&read("stat"))?;
+                self.used.set(used.max(self.used.get()));
             }
         }
-        Ok(Duration::ZERO)
+        Ok(self.before + self.used.get())
     }
 
     /// Presses its reset button.
@@ -445,6 +455,21 @@ impl Running {
     /// When QEMU does not answer.
     pub fn reset(&self) -> Result<()> {
         Qmp::connect(&self.control)?.reset()
+    }
+
+    /// Calls `act` while it stands still, with its disks as a reset would leave them.
+    ///
+    /// # Errors
+    /// When QEMU does not answer, and those of `act`.
+    pub fn paused<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Ok(mut qmp) = Qmp::connect(&self.control) else {
+            // No QEMU listens: it is between two boots.
+            return act();
+        };
+        qmp.stop()?;
+        let done = act();
+        qmp.go_on()?;
+        done
     }
 
     /// Waits until its console is as it should be, which is `what`; the console.
