@@ -129,7 +129,7 @@ impl Machine {
                 self.record(Change::new(Phase::Booted, state.attempt, "up"));
             }
             Decision::Resume => self.set(Boots::Upgrade),
-            Decision::Mount => {}
+            Decision::Mount => self.env.set(NEXT_ENTRY, ""),
             // The loader's block cannot be written from here: the live system tries it.
             Decision::Finish(_) if faults.choose(2) == 1 => {}
             Decision::Finish(target) => {

@@ -173,7 +173,8 @@ fn install_kernel(source: &Mounted, partition: &Path) -> Result<()> {
         "title Demo Linux\nversion {version}\nmachine-id {machine}\n{options}\nlinux /{machine}/{version}/linux\ninitrd \
          /{machine}/{version}/initrd\n"
     );
-    fs::write(entries.join(format!("{machine}-{version}.conf")), entry)?;
+    // It may be tried three times (systemd-bless-boot(8)).
+    fs::write(entries.join(format!("{machine}-{version}+3.conf")), entry)?;
     fs::write(partition.join("loader/loader.conf"), "timeout 0\n")?;
     Ok(fs::remove_dir_all(source.at("boot/grub2"))?)
 }

@@ -142,9 +142,11 @@ impl SystemdBoot {
 
     /// What a variable must hold so that it means the entry with this id, now and after its tries are counted.
     pub fn pattern(&self, id: &str) -> String {
-        match self.item(id) {
-            Some(item) if item.tries_left.is_some() => with_any_counters(id),
-            _ => id.to_owned(),
+        let is_counted = self.item(id).is_some_and(|item| item.tries_left.is_some());
+        if is_counted || !matches(id, id) {
+            with_any_counters(id)
+        } else {
+            id.to_owned()
         }
     }
 
@@ -404,6 +406,8 @@ mod tests {
         assert_eq!(boots(&loader), ["b.conf", "a.conf"]);
         assert_eq!(loader.pattern("b.conf"), "b[+.]*conf");
         assert_eq!(loader.pattern("a.conf"), "a.conf");
+        // As it stands it would match another name.
+        assert_eq!(loader.pattern("a[1].conf"), "a\\[1][+.]*conf");
         // The file's name is what is matched.
         let named = |set: &str| boots(&loader.with(DEFAULT, Some(set)));
         assert_eq!(named("b.conf"), ["b.conf", "a.conf"]);
