@@ -45,12 +45,15 @@ impl Faults {
     }
 }
 
-/// Goes all ways with up to three faults; `way` goes one, and gives how many choices its points had.
-pub fn all(way: &mut dyn FnMut(&[(u32, u32)]) -> Vec<u32>) {
+/// Goes one way with these faults, by point and choice; gives how many choices its points had.
+pub type Way<'a> = dyn FnMut(&[(u32, u32)]) -> Vec<u32> + 'a;
+
+/// Goes all ways with up to three faults.
+pub fn all(way: &mut Way) {
     with(&[], 3, way);
 }
 
-fn with(plan: &[(u32, u32)], more: u32, way: &mut dyn FnMut(&[(u32, u32)]) -> Vec<u32>) {
+fn with(plan: &[(u32, u32)], more: u32, way: &mut Way) {
     let seen = way(plan);
     if more == 0 {
         return;
