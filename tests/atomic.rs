@@ -1,21 +1,27 @@
 //! An upgrade that is all or nothing, through a real GRUB: until it is verified the disk is as it was, bit for bit but for the
 //! store; from then on the new system comes, wherever the power goes.
 #![allow(clippy::unwrap_used)]
-use std::collections::BTreeMap;
-
-use livemode_tests::apart::{tree, Apart, Before};
+use livemode_tests::apart::Before;
+use livemode_tests::subject::Subject;
 use livemode_tests::vm::Running;
 
-fn subject() -> Apart {
-    Apart::new("apart", "livemode:\n  atomic: require\n").unwrap()
+const NOTHING: [&str; 0] = [];
+
+fn subject_with(name: &str, more: &str) -> Subject {
+    let config = format!("livemode:\n  atomic: require\n{more}");
+    Subject::apart(&std::env::temp_dir(), name, &config).unwrap()
+}
+
+fn subject() -> Subject {
+    subject_with("apart", "")
 }
 
 /// The power goes when the console shows `moment`.
-fn cut_at(subject: &Apart, moment: &str) {
+fn cut_at(subject: &Subject, moment: &str) {
     subject.started(|mut running| running.expect(moment)).unwrap();
 }
 
-fn comes_back_with(subject: &Apart, release: u32) -> String {
+fn comes_back_with(subject: &Subject, release: u32) -> String {
     let console = subject.boot_until_it_rests().unwrap();
     assert!(
         console.contains(&format!("report: booted Demo Linux release {release}")),
@@ -24,20 +30,10 @@ fn comes_back_with(subject: &Apart, release: u32) -> String {
     console
 }
 
-fn files(subject: &Apart) -> BTreeMap<String, String> {
-    tree(subject.mounted().unwrap().path()).unwrap()
-}
-
-/// What differs, by the paths of both.
-fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
-    let paths = before.keys().chain(now.keys());
-    let mut paths: Vec<String> = paths
-        .filter(|path| before.get(*path) != now.get(*path))
-        .cloned()
-        .collect();
-    paths.sort();
-    paths.dedup();
-    paths
+/// What `livemode-prep status --json` says in the system on the disks.
+fn told(subject: &Subject) -> serde_json::Value {
+    let status = subject.prep(|prep| prep.args(["status", "--json"]).output());
+    serde_json::from_str(&status.unwrap().1).unwrap()
 }
 
 #[test]
@@ -48,7 +44,7 @@ fn vm_an_upgrade_in_layers_ends_in_the_new_system_on_the_disks() {
         console.contains("livemode: / is on its disk") && console.contains("livemode: the upgrade succeeded"),
         "{console}"
     );
-    let status = subject.status().unwrap();
+    let status = told(&subject);
     assert_eq!(
         (&status["state"], &status["atomic"]),
         (&"succeeded".into(), &true.into()),
@@ -58,6 +54,17 @@ fn vm_an_upgrade_in_layers_ends_in_the_new_system_on_the_disks() {
         status["next_boots"][0].as_str().unwrap().ends_with("-7.0"),
         "{status}"
     );
+    subject
+        .prep(|prep| prep.args(["remove", "--after-success"]).run())
+        .unwrap();
+    let disk = subject.mounted().unwrap();
+    for gone in [
+        "var/lib/leapp/livemode",
+        "var/lib/leapp/live-upgrade.img",
+        "boot/vmlinuz-livemode.x86_64",
+    ] {
+        assert!(!disk.at(gone).exists(), "{gone}");
+    }
 }
 
 #[test]
@@ -83,8 +90,8 @@ fn vm_a_cut_before_the_commit_leaves_the_disk_as_it_was_and_the_upgrade_can_be_t
         console.contains("livemode: the upgrade is given up: it was cut off"),
         "{console}"
     );
-    assert_eq!(difference(&before.files, &files(&subject)), [""; 0]);
-    let status = subject.status().unwrap();
+    assert_eq!(before.changed_files(&subject).unwrap(), NOTHING);
+    let status = told(&subject);
     assert_eq!(status["state"], "failed", "{status}");
     assert!(
         status["error"]
@@ -103,7 +110,7 @@ fn vm_a_cut_before_the_commit_leaves_the_disk_as_it_was_and_the_upgrade_can_be_t
     subject.prep(|prep| prep.arg("retry").run()).unwrap();
     let console = comes_back_with(&subject, 2);
     assert!(console.contains("attempt 2, step 2 of 2"), "{console}");
-    assert_eq!(subject.status().unwrap()["state"], "succeeded");
+    assert_eq!(told(&subject)["state"], "succeeded");
 }
 
 #[test]
@@ -116,7 +123,7 @@ fn vm_a_cut_in_the_merge_ends_in_the_new_system() {
             || console.contains("the upgraded system is moved to its disks"),
         "{console}"
     );
-    let status = subject.status().unwrap();
+    let status = told(&subject);
     assert_eq!(status["state"], "succeeded", "{status}");
     let names: Vec<String> = std::fs::read_dir(subject.mounted().unwrap().path().join("boot/loader/entries"))
         .unwrap()
@@ -138,14 +145,14 @@ fn vm_a_failure_in_layers_leads_back_by_itself() {
         "",
     )
     .unwrap();
-    let old = files(&subject);
+    let before = Before::of(&subject).unwrap();
     let console = comes_back_with(&subject, 1);
     assert!(
         console.contains("livemode: THE UPGRADE FAILED: step 1 of 2: leapp ended with exit status: 9"),
         "{console}"
     );
-    assert_eq!(difference(&old, &files(&subject)), [""; 0]);
-    let status = subject.status().unwrap();
+    assert_eq!(before.changed_files(&subject).unwrap(), NOTHING);
+    let status = told(&subject);
     assert_eq!(
         (&status["state"], &status["error"]),
         (
@@ -159,8 +166,8 @@ fn vm_a_failure_in_layers_leads_back_by_itself() {
 /// Somebody wants to look before anything reaches the disks.
 #[test]
 fn vm_an_upgrade_that_is_kept_waits_for_a_word_and_goes_on_or_back() {
-    let config = "livemode:\n  atomic: require\n  autostart_upgrade_after_reboot: false\n  setup_passwordless_root: true\n";
-    let subject = Apart::new("apart-by-hand", config).unwrap();
+    let by_hand = "  autostart_upgrade_after_reboot: false\n  setup_passwordless_root: true\n";
+    let subject = subject_with("apart-by-hand", by_hand);
     let before = Before::of(&subject).unwrap();
     let up_to_a_shell = |running: &mut Running| {
         running.expect("demo-source login:")?;
@@ -180,8 +187,8 @@ fn vm_an_upgrade_that_is_kept_waits_for_a_word_and_goes_on_or_back() {
             running.wait()
         })
         .unwrap();
-    assert_eq!(difference(&before.files, &files(&subject)), [""; 0]);
-    let status = subject.status().unwrap();
+    assert_eq!(before.changed_files(&subject).unwrap(), NOTHING);
+    let status = told(&subject);
     assert!(
         status["error"].as_str().unwrap().contains("discarded"),
         "{status}"

@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use anyhow::{bail, Context, Result};
 use livemode_tests::binaries::workspace;
 use livemode_tests::disk::Scratch;
-use livemode_tests::faults::{table, Case, Cut, Lab, Rested, Row, Story, BOUNDARIES, CASES};
+use livemode_tests::faults::{
+    table, Case, Cut, Lab, Layout, Rested, Row, Story, BOUNDARIES, BOUNDARIES_IN_LAYERS, CASES,
+};
 use livemode_tests::slot;
 
 /// Of one upgrade so many copies of its disk are kept.
@@ -37,26 +39,17 @@ fn all() -> Result<()> {
     };
     let (count, seed) = (number("N")?, number("SEED")?);
     println!(
-        "{} cases, {} boundaries, then {count} random power cuts from seed {seed}",
-        CASES.len(),
-        BOUNDARIES.len()
+        "{} cases in place; then in place and in layers: each boundary, and {count} random power cuts from seed {seed}",
+        CASES.len()
     );
     let scratch = Scratch::new(SCRATCH_GIB)?;
-    let lab = Lab::new(scratch.path())?;
     let rows = Mutex::new(Vec::new());
-    follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
-    let boundaries = (0..BOUNDARIES.len()).map(Story::boundary);
-    let random = (seed..seed + count).map(|seed| Story::of_seed(seed, lab.whole()));
-    let stories: Vec<Story> = boundaries.chain(random).collect();
-    for stories in stories.chunks(AT_ONCE) {
-        let first: Vec<_> = stories.iter().map(|story| story.moments[0].clone()).collect();
-        let cuts = lab.cuts(&first)?;
-        let jobs = stories.iter().cloned().zip(cuts);
-        follow(
-            &lab,
-            jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut))).collect(),
-            &rows,
-        )?;
+    for layout in [Layout::InPlace, Layout::InLayers] {
+        let lab = Lab::new(scratch.path(), layout)?;
+        if layout == Layout::InPlace {
+            follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
+        }
+        cuts(&lab, layout, (count, seed), &rows)?;
     }
     let rows = rows.into_inner().expect("no thread has panicked");
     print!("\n{}", table(&rows));
@@ -64,6 +57,28 @@ fn all() -> Result<()> {
         0 => Ok(()),
         wrong => bail!("{wrong} of {} machines are not as they must be", rows.len()),
     }
+}
+
+/// A cut at each boundary, then random ones.
+fn cuts(lab: &Lab, layout: Layout, (count, seed): (u64, u64), rows: &Mutex<Vec<Row>>) -> Result<()> {
+    let in_layers = BOUNDARIES_IN_LAYERS.iter().filter(|_| layout == Layout::InLayers);
+    let boundaries = BOUNDARIES
+        .iter()
+        .chain(in_layers)
+        .map(|(_, shown)| Story::boundary(shown));
+    let random = (seed..seed + count).map(|seed| Story::of_seed(seed, lab.whole()));
+    let stories: Vec<Story> = boundaries.chain(random).collect();
+    for stories in stories.chunks(AT_ONCE) {
+        let first: Vec<_> = stories.iter().map(|story| story.moments[0].clone()).collect();
+        let cuts = lab.cuts(&first)?;
+        let jobs = stories.iter().cloned().zip(cuts);
+        follow(
+            lab,
+            jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut))).collect(),
+            rows,
+        )?;
+    }
+    Ok(())
 }
 
 /// Follows each to its rest, as many at a time as this machine can.

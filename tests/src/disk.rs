@@ -38,6 +38,8 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 pub struct Mounted {
     // No TempDir: that would empty the disk if it were still mounted.
     dir: PathBuf,
+    /// Another image, mounted on a directory of it.
+    within: Option<PathBuf>,
 }
 
 impl Mounted {
@@ -61,7 +63,21 @@ impl Mounted {
             .arg(image)
             .arg(dir.path())
             .run()?;
-        Ok(Self { dir: dir.keep() })
+        Ok(Self {
+            dir: dir.keep(),
+            within: None,
+        })
+    }
+
+    /// With another image on one of its directories.
+    ///
+    /// # Errors
+    /// As [`Mounted::new`].
+    pub fn with(mut self, path: &str, image: &Path) -> Result<Self> {
+        let at = self.at(path);
+        Cmd::new("mount").args(["-o", "loop"]).arg(image).arg(&at).run()?;
+        self.within = Some(at);
+        Ok(self)
     }
 
     /// Where it is mounted.
@@ -89,7 +105,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let unmounted = Cmd::new("umount").arg(&self.dir).run();
+        let within = self.within.iter();
+        let unmounted = within
+            .chain([&self.dir])
+            .try_for_each(|dir| Cmd::new("umount").arg(dir).run());
         if let Err(error) = unmounted.and_then(|()| Ok(std::fs::remove_dir(&self.dir)?)) {
             eprintln!("{error:#}");
         }

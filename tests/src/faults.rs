@@ -9,8 +9,9 @@ mod row;
 mod tree;
 
 pub use cases::{Case, CASES};
-pub use lab::{Cut, Lab, Rested};
+pub use lab::{Cut, Lab, Layout, Rested};
 pub use row::{table, Outcome, Row};
+pub use tree::Tree;
 
 /// What the console shows at each boundary of the protocol, in order.
 pub const BOUNDARIES: [(&str, &str); 8] = [
@@ -24,11 +25,24 @@ pub const BOUNDARIES: [(&str, &str); 8] = [
     ("before the reboot", "livemode: the upgrade succeeded"),
 ];
 
+/// The same that only an upgrade has that is all or nothing.
+pub const BOUNDARIES_IN_LAYERS: [(&str, &str); 3] = [
+    (
+        "early boot copies /boot",
+        "livemode: copying what the boot loader reads",
+    ),
+    (
+        "verification",
+        "livemode: looking whether the upgraded system is whole",
+    ),
+    ("the merge", "from here there is no way back"),
+];
+
 /// When.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moment {
-    /// At one of [`BOUNDARIES`].
-    Boundary(usize),
+    /// When the console shows this, of [`BOUNDARIES`] or [`BOUNDARIES_IN_LAYERS`].
+    Boundary(&'static str),
     /// When the virtual processor has run for so long since the machine's start.
     Time(Duration),
 }
@@ -44,10 +58,10 @@ pub struct Story {
 
 impl Story {
     /// One cut at a boundary.
-    pub fn boundary(number: usize) -> Self {
+    pub fn boundary(shown: &'static str) -> Self {
         Self {
             seed: 0,
-            moments: vec![Moment::Boundary(number)],
+            moments: vec![Moment::Boundary(shown)],
         }
     }
 

@@ -7,6 +7,8 @@ use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::{JOURNAL_LOG, STATE};
 use livemode_common::loader::script;
 
+use crate::apart;
+use crate::binaries::workspace;
 use crate::disk::{self, Mounted};
 use crate::grub;
 use crate::source::prep;
@@ -15,6 +17,7 @@ use crate::vm::{Boot, Drive, Machine, Running, NO_NIC};
 
 /// The name of a subject's disk.
 const DISK: &str = "disk.img";
+const SECOND: &str = "second.img";
 
 /// A source disk after `livemode-prep build`; it goes with the subject.
 pub struct Subject {
@@ -26,6 +29,8 @@ pub struct Subject {
     pub nic: String,
     /// The disk with GRUB.
     loader: PathBuf,
+    /// Whether /boot is the second disk.
+    is_boot_apart: bool,
     dir: tempfile::TempDir,
 }
 
@@ -57,7 +62,11 @@ impl Subject {
         let beside = self.dir.path().parent().context("a directory in another")?;
         let dir = tempfile::tempdir_in(beside)?;
         disk::copy(&self.disk(), &dir.path().join(DISK))?;
+        if self.is_boot_apart {
+            disk::copy(&self.second_disk(), &dir.path().join(SECOND))?;
+        }
         Ok(Self {
+            is_boot_apart: self.is_boot_apart,
             prepared: self.prepared.clone(),
             arguments: self.arguments.clone(),
             nic: self.nic.clone(),
@@ -87,31 +96,37 @@ impl Subject {
     fn of(prepared: Prepared, dir: tempfile::TempDir) -> Result<Self> {
         disk::copy(&prepared.disk(), &dir.path().join(DISK))?;
         if let Some(second) = prepared.second_disk() {
-            disk::copy(&second, &dir.path().join("second.img"))?;
+            disk::copy(&second, &dir.path().join(SECOND))?;
         }
         Ok(Self {
             arguments: prepared.manifest.boot.arguments.clone(),
             nic: NO_NIC.to_owned(),
             loader: grub::loader_disk(grub::SOURCE_PREFIX)?,
+            is_boot_apart: false,
             prepared,
             dir,
         })
     }
 
-    /// The same, where GRUB finds its configuration in `prefix`, as it names that.
+    /// One with /boot on a disk of its own, whose upgrade can be all or nothing; its disks lie below `dir`.
     ///
     /// # Errors
-    /// When the loader's disk cannot be made.
-    pub fn booted_by(self, prefix: &str) -> Result<Self> {
+    /// When something cannot be made.
+    pub fn apart(dir: &Path, name: &str, config: &str) -> Result<Self> {
+        let code = workspace().join("tests/src/apart.rs");
+        let prepared = testbed::arranged(Suite::Bookworm, name, config, Some(&code), |source, second| {
+            apart::arrange(source.path(), second)
+        })?;
         Ok(Self {
-            loader: grub::loader_disk(prefix)?,
-            ..self
+            loader: grub::loader_disk(apart::PREFIX)?,
+            is_boot_apart: true,
+            ..Self::of(prepared, tempfile::tempdir_in(dir)?)?
         })
     }
 
     /// The second disk, where there is one.
     pub fn second_disk(&self) -> PathBuf {
-        self.dir.path().join("second.img")
+        self.dir.path().join(SECOND)
     }
 
     /// The disk with the root.
@@ -124,7 +139,11 @@ impl Subject {
     /// # Errors
     /// When it cannot be mounted.
     pub fn mounted(&self) -> Result<Mounted> {
-        Mounted::new(&self.disk())
+        let disk = Mounted::new(&self.disk())?;
+        if self.is_boot_apart {
+            return disk.with("boot", &self.second_disk());
+        }
+        Ok(disk)
     }
 
     /// `state.json` on the disk.

@@ -10,7 +10,7 @@ use livemode_common::sysroot::SysRoot;
 
 use super::row::{judge, End, Found, Outcome, Row};
 use super::tree::Tree;
-use super::{Case, Moment, Story, BOUNDARIES};
+use super::{Case, Moment, Story, BOUNDARIES, BOUNDARIES_IN_LAYERS};
 use crate::subject::Subject;
 use crate::testbed::Suite;
 use crate::vm::{Running, Stalled};
@@ -26,8 +26,27 @@ const CONFIG: &str = "livemode:\n  setup_passwordless_root: true\n";
 /// What an upgrade takes the processor, until that is known, roughly: a real 2 GHz, emulated.
 const WHOLE: Duration = Duration::from_secs(30);
 
+/// Where the source system lies, and how it is upgraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// On one file system, in place.
+    InPlace,
+    /// With /boot on a disk of its own, all or nothing.
+    InLayers,
+}
+
+impl Layout {
+    fn name(self) -> &'static str {
+        match self {
+            Self::InPlace => "one ext4, in place",
+            Self::InLayers => "ext4 and /boot apart, in layers",
+        }
+    }
+}
+
 /// A prepared machine, and the systems to compare with.
 pub struct Lab {
+    layout: Layout,
     armed: Subject,
     old: System,
     /// Known from the first upgrade to which nothing happens.
@@ -80,8 +99,11 @@ impl Lab {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(dir: &Path) -> Result<Self> {
-        let armed = Subject::within(dir, Suite::Bookworm, "faults", CONFIG)?;
+    pub fn new(dir: &Path, layout: Layout) -> Result<Self> {
+        let armed = match layout {
+            Layout::InPlace => Subject::within(dir, Suite::Bookworm, "faults", CONFIG)?,
+            Layout::InLayers => Subject::apart(dir, "faults-apart", CONFIG)?,
+        };
         let disk = armed.mounted()?;
         let packages = ["rpm", "-q", "demo-release", "demo-tool", "demo-data"];
         let packages = Cmd::new("chroot").arg(disk.path()).args(packages).read()?;
@@ -93,6 +115,7 @@ impl Lab {
         };
         drop(disk);
         Ok(Self {
+            layout,
             armed,
             old,
             new: OnceLock::new(),
@@ -229,7 +252,7 @@ impl Lab {
             fault: fault.into(),
             moment,
             loader: "GRUB, BIOS",
-            layout: "one ext4",
+            layout: self.layout.name(),
             outcome,
             identical: wrong.is_empty(),
             boots,
@@ -244,7 +267,7 @@ impl Lab {
         but: &[&str],
     ) -> Result<(Outcome, Vec<String>)> {
         let status =
-            subject.prep(|prep| Ok(prep.arg("status").read().map_err(|error| format!("{error:#}"))))?;
+            subject.prep(|prep| Ok(told(&prep.arg("status")).map_err(|error| format!("{error:#}"))))?;
         let disk = subject.mounted()?;
         let records = Records::of(&SysRoot::new(disk.path()));
         let state = match records.state() {
@@ -276,6 +299,16 @@ impl Lab {
     }
 }
 
+/// What it says; one that was given up is told by the exit code 1, too.
+fn told(status: &Cmd) -> Result<String> {
+    let (ended, said, complaint) = status.output()?;
+    anyhow::ensure!(
+        matches!(ended.code(), Some(0 | 1)) && !said.is_empty(),
+        "{complaint}"
+    );
+    Ok(said)
+}
+
 impl Life {
     fn boots(&self) -> usize {
         self.console.matches("Booting `").count()
@@ -285,7 +318,7 @@ impl Life {
 impl Moment {
     fn has_come(&self, running: &Running, console: &str) -> bool {
         match self {
-            Self::Boundary(number) => console.contains(BOUNDARIES[*number].1),
+            Self::Boundary(shown) => console.contains(shown),
             Self::Time(time) => running.processor_time().is_ok_and(|so_far| so_far >= *time),
         }
     }
@@ -304,7 +337,11 @@ fn frozen(running: &Running, subject: &Subject, console: &str) -> Result<Cut> {
 }
 
 fn described(running: &Running, console: &str) -> String {
-    let last = BOUNDARIES.iter().rev().find(|(_, text)| console.contains(text));
+    let shown = BOUNDARIES.iter().chain(&BOUNDARIES_IN_LAYERS);
+    let last = shown
+        .filter_map(|(name, text)| Some((console.rfind(text)?, (name, text))))
+        .max()
+        .map(|(_, boundary)| boundary);
     let seconds = running.processor_time().unwrap_or_default().as_secs_f32();
     let after = last.map_or("the loader's start", |(name, _)| name);
     format!("{seconds:.1} s, after: {after}")

@@ -105,7 +105,9 @@ pub fn judge(found: &Found, old: &[String], new: &[String]) -> (Outcome, Vec<Str
     let is = |report: &[String]| !report.is_empty() && found.report == report;
     let outcome = if is(old) {
         wrong.extend(found.unlike_old.iter().cloned());
-        if !matches!(state.state, Phase::Prepared | Phase::Booted | Phase::Failed) || state.begun {
+        let is_given_up = state.atomic && state.state == Phase::Upgrading;
+        let is_before = matches!(state.state, Phase::Prepared | Phase::Booted | Phase::Failed);
+        if !(is_before || is_given_up) || state.begun {
             wrong.push(format!(
                 "the old system runs, and the record says {}",
                 state.state

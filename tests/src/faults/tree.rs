@@ -1,7 +1,7 @@
 //! Whole systems, file by file, to be compared.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -23,7 +23,7 @@ const CHANGING: [&str; 12] = [
     "var/log",
 ];
 
-/// Each file's mode and content, each link's end.
+/// Each file's mode, owner, extended attributes and content, each link's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree(BTreeMap<PathBuf, String>);
 
@@ -54,7 +54,12 @@ impl Tree {
                 } else {
                     String::new()
                 };
-                tree.insert(name, format!("{mode:o} {what}"));
+                let mut attributes: Vec<_> = xattr::list(&path)?
+                    .filter_map(|name| Some((name.clone(), xattr::get(&path, &name).ok()??)))
+                    .collect();
+                attributes.sort();
+                let owner = (meta.uid(), meta.gid());
+                tree.insert(name, format!("{mode:o} {owner:?} {attributes:?} {what}"));
             }
         }
         Ok(Self(tree))
