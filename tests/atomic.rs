@@ -1,6 +1,7 @@
 //! An upgrade that is all or nothing, through a real GRUB: until it is verified the disk is as it was, bit for bit but for the
 //! store; from then on the new system comes, wherever the power goes.
 #![allow(clippy::unwrap_used)]
+use livemode_common::contract::LEAPP_LOG;
 use livemode_tests::apart::Before;
 use livemode_tests::subject::Subject;
 use livemode_tests::vm::Running;
@@ -106,6 +107,16 @@ fn vm_a_cut_before_the_commit_leaves_the_disk_as_it_was_and_the_upgrade_can_be_t
         text.contains("livemode-prep retry") && text.contains("attempt 1, step 2 of 2"),
         "{text}"
     );
+
+    // As the unit does at the first boot.
+    for _ in 0..2 {
+        subject
+            .prep(|prep| prep.args(["remove", "--after-success"]).run())
+            .unwrap();
+    }
+    let log = subject.mounted().unwrap().read(LEAPP_LOG);
+    assert_eq!(log.matches("before it was given up:").count(), 1, "{log}");
+    assert!(log.contains("attempt 1, step 2 of 2"), "{log}");
 
     subject.prep(|prep| prep.arg("retry").run()).unwrap();
     let console = comes_back_with(&subject, 2);

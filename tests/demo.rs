@@ -1,4 +1,5 @@
 //! `make demo`: builds an image, boots it in QEMU, upgrades a disk, and shows the result.
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{binary, workspace};
 use livemode_tests::disk::{self, Mounted};
 use livemode_tests::grub;
+use livemode_tests::subject::Subject;
 use livemode_tests::testbed::{self, Suite};
 use livemode_tests::vm::{Boot, Drive, Machine};
 
@@ -88,9 +90,51 @@ fn run() -> Result<()> {
         "\n== logs on {}: /var/log/leapp/leapp-upgrade.log, /var/log/leapp/livemode-journal.log",
         image.display()
     );
+    drop(mounted);
+
+    let started = Instant::now();
+    all_or_nothing(&out)?;
+    stage("all or nothing: a cut, the old system, the upgrade", started);
     println!("\n== seconds");
     seconds.iter().for_each(|(name, s)| println!("{s:7.1}  {name}"));
     Ok(())
+}
+
+/// The same where what the upgrade writes is kept apart until it is whole, and the power goes in the middle.
+fn all_or_nothing(out: &Path) -> Result<()> {
+    let subject = Subject::apart(out, "apart", "livemode:\n  atomic: require\n")?;
+    let show = |console: &str, what: &str| {
+        let lines = console.lines().filter(|line| line.contains(what));
+        lines.for_each(|line| println!("{}", line.trim_end()));
+    };
+    let status = || subject.prep(|prep| Ok(print!("{}", prep.arg("status").output()?.1)));
+    println!("\n== all or nothing: the power goes in the middle of the upgrade");
+    let console = subject.started(|mut running| {
+        running.expect("attempt 1, step 2 of 2")?;
+        Ok(running.console())
+    })?;
+    show(&console, "livemode: ");
+    println!("\n== GRUB picks live, which gives the upgrade up; then the old system, as it was");
+    let console = subject.boot_until_it_rests()?;
+    show(&console, "livemode: ");
+    show(&console, "report: ");
+    ensure!(
+        console.contains("report: booted Demo Linux release 1"),
+        "the old system did not come back"
+    );
+    println!("\n== livemode-prep status there");
+    status()?;
+    println!("\n== livemode-prep retry, and the upgrade to its end");
+    subject.prep(|prep| prep.arg("retry").run())?;
+    let console = subject.boot_until_it_rests()?;
+    show(&console, "livemode: ");
+    show(&console, "report: ");
+    ensure!(
+        console.contains("report: booted Demo Linux release 2"),
+        "the upgraded system did not report"
+    );
+    println!("\n== livemode-prep status after it");
+    status()
 }
 
 fn packages(mounted: &Mounted) -> Result<String> {

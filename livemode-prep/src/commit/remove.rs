@@ -10,6 +10,7 @@ use livemode_common::records::{self, to_json, Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
 use super::boot_entry::is_chosen;
+use super::given_up::keep_log;
 use super::record::Change;
 use super::transaction::{remove_empty, LoaderChange, Transaction};
 use crate::args::EntryKeeper;
@@ -72,12 +73,13 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
 }
 
 /// What is left of an upgrade that has succeeded goes. leapp removes it itself; and what somebody's own entry boots is left to
-/// them.
+/// them. Of one that was given up only the log is kept: it can be tried again.
 pub(crate) fn after_success(root: &SysRoot) -> Result<()> {
     let records = Records::of(root);
     let (Some(manifest), Some(state)) = (records.manifest()?, records.state()?) else {
         return Ok(());
     };
+    keep_log(root, &manifest, &state)?;
     let own = manifest.boot.entry.as_ref();
     let Some(own) = own.filter(|_| manifest.boot.loader != EntryKeeper::Leapp.name()) else {
         return Ok(());
