@@ -1,6 +1,6 @@
 //! What is prepared, where the upgrade stands, what boots next, and what to do now: the same words as in the live system.
 use anyhow::{bail, Result};
-use livemode_common::contract::{LEAPP_LOG, RESULT, SCHEMA};
+use livemode_common::contract::{LEAPP_LOG, RESULT};
 use livemode_common::records::{Phase, Place, Records, Standing, State};
 use livemode_common::store::{LogRing, StoreIo};
 use livemode_common::sysroot::SysRoot;
@@ -31,25 +31,11 @@ pub(crate) fn print(root: &SysRoot, as_json: bool) -> Result<()> {
     let standing = state.as_ref().map(|state| Standing::of(state, Place::Installed));
     if as_json {
         let boots = boots.and_then(Result::ok).map(|boots| [boots.next, boots.after]);
-        println!(
-            "{}",
-            json!({
-                "schema": SCHEMA,
-                "prepared": manifest,
-                "upgrade": state,
-                "problems": problems,
-                "unsettled": unsettled,
-                "state": state.as_ref().map(|state| state.state),
-                "since": state.as_ref().map(|state| state.time),
-                "attempts": state.as_ref().map(|state| &state.attempts),
-                "step": standing.as_ref().map(|standing| &standing.step),
-                "percent": null,
-                "error": standing.as_ref().and_then(|standing| standing.error.as_ref()),
-                "next_boots": boots,
-                "atomic": state.as_ref().is_some_and(|state| state.atomic),
-                "do_now": standing.as_ref().map(|standing| standing.do_now),
-            })
-        );
+        let mut json = Standing::to_json(state.as_ref(), Place::Installed, None, boots);
+        json["prepared"] = json!(manifest);
+        json["problems"] = json!(problems);
+        json["unsettled"] = json!(unsettled);
+        println!("{json}");
         return given_up(state.as_ref());
     }
     match &manifest {

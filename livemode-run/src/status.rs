@@ -1,10 +1,9 @@
 //! Where the upgrade stands.
 use anyhow::Result;
-use livemode_common::contract::{LEAPP_LOG, SCHEMA, SOURCE_MOUNT};
+use livemode_common::contract::{LEAPP_LOG, SOURCE_MOUNT};
 use livemode_common::failure::precondition;
 use livemode_common::records::{Place, Records, Standing};
 use livemode_common::sysroot::SysRoot;
-use serde_json::json;
 
 use crate::atomic::Layers;
 use crate::live;
@@ -25,21 +24,10 @@ pub(crate) fn print(source: &SysRoot, as_json: bool) -> Result<()> {
     let layers = Layers::find().ok().flatten();
     let filled = layers.as_ref().and_then(Layers::fullest);
     if as_json {
+        let percent = filled.map(|(percent, _)| percent);
         println!(
             "{}",
-            json!({
-                "schema": SCHEMA,
-                "upgrade": state,
-                "state": state.as_ref().map(|state| state.state),
-                "since": state.as_ref().map(|state| state.time),
-                "attempts": state.as_ref().map(|state| &state.attempts),
-                "step": standing.as_ref().map(|standing| &standing.step),
-                "percent": filled.as_ref().map(|(percent, _)| percent),
-                "error": standing.as_ref().and_then(|standing| standing.error.as_ref()),
-                "next_boots": boots,
-                "atomic": state.as_ref().is_some_and(|state| state.atomic),
-                "do_now": standing.as_ref().map(|standing| standing.do_now),
-            })
+            Standing::to_json(state.as_ref(), Place::Live, percent, boots)
         );
         return Ok(());
     }

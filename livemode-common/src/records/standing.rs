@@ -1,5 +1,6 @@
 //! Where the upgrade stands, as a person is told it: the same words in the installed and in the live system. Pure.
 use super::{Phase, State};
+use crate::contract::SCHEMA;
 
 /// Which system is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,30 @@ impl Standing {
             do_now,
             lines,
         }
+    }
+
+    /// For a program: what `status --json` of both systems says. `percent` is how full the store is, `boots` the ids of the
+    /// entries that boot next and after that.
+    pub fn to_json(
+        state: Option<&State>,
+        place: Place,
+        percent: Option<u64>,
+        boots: Option<[String; 2]>,
+    ) -> serde_json::Value {
+        let standing = state.map(|state| Self::of(state, place));
+        serde_json::json!({
+            "schema": SCHEMA,
+            "upgrade": state,
+            "state": state.map(|state| state.state),
+            "since": state.map(|state| state.time),
+            "attempts": state.map(|state| &state.attempts),
+            "step": standing.as_ref().map(|standing| &standing.step),
+            "percent": percent,
+            "error": standing.as_ref().and_then(|standing| standing.error.as_ref()),
+            "next_boots": boots,
+            "atomic": state.is_some_and(|state| state.atomic),
+            "do_now": standing.as_ref().map(|standing| standing.do_now),
+        })
     }
 
     /// For a person, each line with its name.
