@@ -194,21 +194,6 @@ finish() {{ vgchange -q -an vg1 >/dev/null; mdadm --stop --quiet /dev/md0; }}
 /// image is refused comes back.
 #[test]
 fn vm_boot_on_a_mirror_where_grub_cannot_clear_what_boots_once() {
-    const BOOT_UUID: &str = "6c697665-6d6f-4d6f-8d6f-000000000004";
-    /// What GRUB reads, with /boot on its own.
-    fn arrange(root: &Path) -> anyhow::Result<()> {
-        let mut files = vec![root.join("boot/grub2/grub.cfg")];
-        for entry in std::fs::read_dir(root.join("boot/loader/entries"))? {
-            files.push(entry?.path());
-        }
-        for file in files {
-            let text = std::fs::read_to_string(&file)?;
-            let text = text.replace(" /boot/", " /");
-            let text = text.replace("6c697665-6d6f-4d6f-8d6f-64656d6f3031", BOOT_UUID);
-            std::fs::write(file, text)?;
-        }
-        Ok(())
-    }
     fn spoil(root: &Path) -> anyhow::Result<()> {
         let image = std::fs::File::options()
             .write(true)
@@ -245,7 +230,7 @@ finish() {{ mdadm --stop --quiet /dev/md0; }}
         make: make.leak(),
         boot_entry: "grub",
         config: "livemode: {}\n",
-        arrange,
+        arrange: with_boot_apart,
         spoil,
         ..Layout::PLAIN
     };
@@ -275,6 +260,86 @@ finish() {{ mdadm --stop --quiet /dev/md0; }}
     assert!(console.contains("has the wrong digest"), "{console}");
     assert!(
         console.contains("report: booted Demo Linux release 1"),
+        "{console}"
+    );
+}
+
+const BOOT_UUID: &str = "6c697665-6d6f-4d6f-8d6f-000000000004";
+
+/// What GRUB reads, with /boot on its own.
+fn with_boot_apart(root: &Path) -> anyhow::Result<()> {
+    let mut files = vec![root.join("boot/grub2/grub.cfg")];
+    for entry in std::fs::read_dir(root.join("boot/loader/entries"))? {
+        files.push(entry?.path());
+    }
+    for file in files {
+        let text = std::fs::read_to_string(&file)?;
+        let text = text.replace(" /boot/", " /");
+        let text = text.replace("6c697665-6d6f-4d6f-8d6f-64656d6f3031", BOOT_UUID);
+        std::fs::write(file, text)?;
+    }
+    Ok(())
+}
+
+/// Four file systems in layers; the store lies on the roomiest, which is not the root.
+#[test]
+fn vm_an_upgrade_in_layers_on_lvm_with_xfs_and_var_and_usr_on_their_own() {
+    let make = format!(
+        "{PARTITION}{LVM}
+partition /dev/vdb 300M ''
+group vg1 /dev/vdb2
+volume vg1 root 2000m; volume vg1 usr 1000m; volume vg1 var 3000m
+put volume0 /dev/vg1/root; put volume1 /dev/vdb1; put volume2 /dev/vg1/usr; put volume3 /dev/vg1/var
+"
+    );
+    let layout = Layout {
+        name: "atomic-lvm-xfs",
+        disks: &[6500],
+        volumes: &[
+            Volume {
+                fstype: "xfs",
+                device: "/dev/mapper/vg1-root",
+                size_mib: 1996,
+                ..ROOT
+            },
+            Volume {
+                target: "/boot",
+                uuid: BOOT_UUID,
+                device: "/dev/vdb1",
+                size_mib: 256,
+                ..ROOT
+            },
+            Volume {
+                device: "/dev/mapper/vg1-usr",
+                size_mib: 996,
+                ..USR
+            },
+            Volume {
+                fstype: "xfs",
+                device: "/dev/mapper/vg1-var",
+                size_mib: 2996,
+                ..VAR
+            },
+        ],
+        make: make.leak(),
+        boot_entry: "grub",
+        config: "livemode: {atomic: require}\n",
+        arrange: with_boot_apart,
+        arguments: "rd.lvm.lv=vg1/root",
+        ..Layout::PLAIN
+    };
+    let assembled = Assembled::new(&layout).unwrap();
+    let store = assembled.manifest.store.as_ref().unwrap();
+    assert_eq!(store.path, "/var/lib/leapp/livemode/store");
+    let console = assembled.boot().unwrap();
+    for mount in ["/", "/usr", "/var"] {
+        let merged = format!("livemode: {mount} is on its disk");
+        assert!(console.contains(&merged), "{merged}: {console}");
+    }
+    assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
+    let console = assembled.boot().unwrap();
+    assert!(
+        console.contains("livemode: the upgrade has succeeded already"),
         "{console}"
     );
 }
