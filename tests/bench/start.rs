@@ -51,11 +51,11 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     };
     let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
     for number in 1..=BOOTS {
-        eprintln!("starts, round {number} of {BOOTS}");
-        our_times.push(cpu_s(&ours, our_boot)?);
-        their_times.push(cpu_s(&theirs, their_boot)?);
+        let (our_time, their_time) = (cpu_s(&ours, our_boot)?, cpu_s(&theirs, their_boot)?);
+        eprintln!("starts, round {number} of {BOOTS}: {our_time:.1} beside {their_time:.1} CPU s");
+        our_times.push(our_time);
+        their_times.push(their_time);
     }
-    eprintln!("ours {our_times:.1?}, theirs {their_times:.1?}");
     Ok(vec![Row {
         name: "start_to_leapp".into(),
         ours: median(our_times),
