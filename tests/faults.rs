@@ -1,6 +1,7 @@
 //! `make faults N=200 SEED=1`: each case once, a power cut at every boundary of the protocol, then N random ones, some with a
 //! second and a third while the machine recovers; each machine boots what GRUB picks until it rests. What became of them is in
-//! target/faults.json and shown as a table; exit 1 where one is stranded, or is not what it must be.
+//! target/faults.json and shown as a table; exit 1 where one is stranded, or is not what it must be. `faults N SEED CASE...` has these
+//! cases only, and no boundaries.
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -28,14 +29,15 @@ enum Job {
 }
 
 fn all() -> Result<()> {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
+    let mut words = std::env::args().skip(1);
     let mut number = |name: &str| -> Result<u64> {
-        numbers
+        let text = words
             .next()
-            .with_context(|| format!("usage: faults N SEED; no {name}"))?
-            .with_context(|| format!("{name} is no number"))
+            .with_context(|| format!("usage: faults N SEED [CASE...]; no {name}"))?;
+        text.parse().with_context(|| format!("{name} is no number"))
     };
     let (count, seed) = (number("N")?, number("SEED")?);
+    let names: Vec<String> = words.collect();
     println!(
         "{} cases, {} boundaries, then {count} random power cuts from seed {seed}",
         CASES.len(),
@@ -44,19 +46,23 @@ fn all() -> Result<()> {
     let scratch = Scratch::new(SCRATCH_GIB)?;
     let lab = Lab::new(scratch.path())?;
     let rows = Mutex::new(Vec::new());
-    follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
-    let boundaries = (0..BOUNDARIES.len()).map(Story::boundary);
-    let random = (seed..seed + count).map(|seed| Story::of_seed(seed, lab.whole()));
-    let stories: Vec<Story> = boundaries.chain(random).collect();
-    for stories in stories.chunks(AT_ONCE) {
+    let cut = |stories: Vec<Story>| -> Result<()> {
         let first: Vec<_> = stories.iter().map(|story| story.moments[0].clone()).collect();
-        let cuts = lab.cuts(&first)?;
-        let jobs = stories.iter().cloned().zip(cuts);
-        follow(
-            &lab,
-            jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut))).collect(),
-            &rows,
-        )?;
+        let jobs = stories.into_iter().zip(lab.cuts(&first)?);
+        let jobs = jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut)));
+        follow(&lab, jobs.collect(), &rows)
+    };
+    if names.is_empty() {
+        follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
+        cut((0..BOUNDARIES.len()).map(Story::boundary).collect())?;
+    } else {
+        let cases = names.iter().map(|name| Job::Case(Case::named(name)));
+        follow(&lab, cases.collect(), &rows)?;
+    }
+    let seeds: Vec<u64> = (seed..seed + count).collect();
+    for seeds in seeds.chunks(AT_ONCE) {
+        let stories = seeds.iter().map(|seed| Story::of_seed(*seed, lab.whole()));
+        cut(stories.collect())?;
     }
     let rows = rows.into_inner().expect("no thread has panicked");
     print!("\n{}", table(&rows));
