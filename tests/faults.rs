@@ -1,6 +1,7 @@
 //! `make faults N=200 SEED=1`: each case once, a power cut at every boundary of the protocol, then N random ones, some with a
 //! second and a third while the machine recovers; each machine boots what GRUB picks until it rests. What became of them is in
-//! target/faults.json and shown as a table; exit 1 where one is stranded, or is not what it must be.
+//! target/faults.json and shown as a table; exit 1 where one is stranded, or is not what it must be. `faults N SEED CASE...` has these
+//! cases only, and no boundaries.
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -30,14 +31,15 @@ enum Job {
 }
 
 fn all() -> Result<()> {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
+    let mut words = std::env::args().skip(1);
     let mut number = |name: &str| -> Result<u64> {
-        numbers
+        let text = words
             .next()
-            .with_context(|| format!("usage: faults N SEED; no {name}"))?
-            .with_context(|| format!("{name} is no number"))
+            .with_context(|| format!("usage: faults N SEED [CASE...]; no {name}"))?;
+        text.parse().with_context(|| format!("{name} is no number"))
     };
     let (count, seed) = (number("N")?, number("SEED")?);
+    let names: Vec<String> = words.collect();
     println!(
         "{} cases in place; then in place and in layers: each boundary, and {count} random power cuts from seed {seed}",
         CASES.len()
@@ -46,10 +48,20 @@ fn all() -> Result<()> {
     let rows = Mutex::new(Vec::new());
     for layout in [Layout::InPlace, Layout::InLayers] {
         let lab = Lab::new(scratch.path(), layout)?;
-        if layout == Layout::InPlace {
-            follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
+        if names.is_empty() {
+            if layout == Layout::InPlace {
+                follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
+            }
+            cut(&lab, boundaries(layout), &rows)?;
+        } else if layout == Layout::InPlace {
+            let cases = names.iter().map(|name| Job::Case(Case::named(name)));
+            follow(&lab, cases.collect(), &rows)?;
         }
-        cuts(&lab, layout, (count, seed), &rows)?;
+        let seeds: Vec<u64> = (seed..seed + count).collect();
+        for seeds in seeds.chunks(AT_ONCE) {
+            let stories = seeds.iter().map(|seed| Story::of_seed(*seed, lab.whole()));
+            cut(&lab, stories.collect(), &rows)?;
+        }
     }
     let rows = rows.into_inner().expect("no thread has panicked");
     print!("\n{}", table(&rows));
@@ -59,26 +71,19 @@ fn all() -> Result<()> {
     }
 }
 
-/// A cut at each boundary, then random ones.
-fn cuts(lab: &Lab, layout: Layout, (count, seed): (u64, u64), rows: &Mutex<Vec<Row>>) -> Result<()> {
+/// A cut at each boundary that an upgrade there has.
+fn boundaries(layout: Layout) -> Vec<Story> {
     let in_layers = BOUNDARIES_IN_LAYERS.iter().filter(|_| layout == Layout::InLayers);
-    let boundaries = BOUNDARIES
-        .iter()
-        .chain(in_layers)
-        .map(|(_, shown)| Story::boundary(shown));
-    let random = (seed..seed + count).map(|seed| Story::of_seed(seed, lab.whole()));
-    let stories: Vec<Story> = boundaries.chain(random).collect();
-    for stories in stories.chunks(AT_ONCE) {
-        let first: Vec<_> = stories.iter().map(|story| story.moments[0].clone()).collect();
-        let cuts = lab.cuts(&first)?;
-        let jobs = stories.iter().cloned().zip(cuts);
-        follow(
-            lab,
-            jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut))).collect(),
-            rows,
-        )?;
-    }
-    Ok(())
+    let shown = BOUNDARIES.iter().chain(in_layers).map(|(_, shown)| *shown);
+    shown.map(Story::boundary).collect()
+}
+
+/// One upgrade is cut at the first moment of each story, and each machine then goes on as its story has it.
+fn cut(lab: &Lab, stories: Vec<Story>, rows: &Mutex<Vec<Row>>) -> Result<()> {
+    let first: Vec<_> = stories.iter().map(|story| story.moments[0].clone()).collect();
+    let jobs = stories.into_iter().zip(lab.cuts(&first)?);
+    let jobs = jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut)));
+    follow(lab, jobs.collect(), rows)
 }
 
 /// Follows each to its rest, as many at a time as this machine can.
