@@ -107,7 +107,11 @@ fn all_or_nothing(out: &Path) -> Result<()> {
         let lines = console.lines().filter(|line| line.contains(what));
         lines.for_each(|line| println!("{}", line.trim_end()));
     };
-    let status = || subject.prep(|prep| Ok(print!("{}", prep.arg("status").output()?.1)));
+    let status = || -> Result<()> {
+        let (_, said, _) = subject.prep(|prep| prep.arg("status").output())?;
+        print!("{said}");
+        Ok(())
+    };
     println!("\n== all or nothing: the power goes in the middle of the upgrade");
     let console = subject.started(|mut running| {
         running.expect("attempt 1, step 2 of 2")?;
