@@ -150,6 +150,12 @@ pub(crate) fn discard(attempt: &Attempt, output: &mut Output) -> Result<()> {
     reboot()
 }
 
+/// What moves the upgraded system to its disks was killed here: early boot, which has nothing mounted, goes on with it.
+pub(crate) fn go_on_in_early_boot(output: &mut Output) -> Result<()> {
+    output.line("the upgraded system is not yet on its disks; rebooting: early boot goes on with it");
+    reboot()
+}
+
 /// A commit that was not ended: before its record the upgrade has failed; after it, early boot goes on with it.
 fn not_moved(attempt: &Attempt, error: Error, output: &mut Output) -> Error {
     let state = Records::of(attempt.source).state().ok().flatten();

@@ -23,6 +23,9 @@ pub(crate) fn may_start(by_itself: bool, asked_for: bool, state: Option<&State>)
         return Decision::Start("an admin has asked for it");
     }
     match state {
+        Some(state) if state.state == Phase::Committing => {
+            Decision::Start("the upgraded system is not yet on its disks")
+        }
         Some(state) if state.state == Phase::Finishing => {
             Decision::Start("leapp has finished, and the upgraded system is not the default yet")
         }
@@ -71,6 +74,7 @@ mod tests {
         let asked = Decision::Start("an admin has asked for it");
         let alone = Decision::Start("the boot line lets it start by itself");
         let line = Decision::Wait("upgrade.autostart=0: not before someone types: upgrade".into());
+        let committing = Decision::Start("the upgraded system is not yet on its disks");
         let finishing = Decision::Start("leapp has finished, and the upgraded system is not the default yet");
         let held = Decision::Wait(
             "attempt 2 has failed: step 1 of 2: leapp ended with 7; the next one waits until someone types: upgrade"
@@ -83,6 +87,7 @@ mod tests {
             (Some(state(Phase::Prepared, "built")), &alone, &line),
             (Some(state(Phase::Booted, "up")), &alone, &line),
             (Some(state(Phase::Upgrading, "step 1 of 2")), &alone, &line),
+            (Some(state(Phase::Committing, "whole")), &committing, &committing),
             (
                 Some(state(Phase::Finishing, "step 2 of 2")),
                 &finishing,

@@ -42,6 +42,9 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         has_started: false,
         layers: Layers::find()?,
     };
+    if last.as_ref().is_some_and(|last| last.state == Phase::Committing) {
+        return finish::go_on_in_early_boot(&mut output);
+    }
     if last.as_ref().is_some_and(|last| last.state == Phase::Verified) {
         attempt.number = number - 1;
         attempt.manifest = Records::of(source).manifest()?;
@@ -88,7 +91,9 @@ fn cut_off(last: &State, is_asked_for: bool, here: Option<u32>) -> Option<Fault>
     } else {
         "the machine went down"
     };
-    (last.state == Phase::Upgrading && (is_killed || !is_asked_for)).then(|| Fault {
+    // In layers there is nothing to resume.
+    let is_over = is_killed || last.atomic || !is_asked_for;
+    (last.state == Phase::Upgrading && is_over).then(|| Fault {
         message: format!(
             "attempt {} did not complete: {}; {why}",
             last.attempt, last.message
@@ -104,8 +109,7 @@ fn begun_here() -> Option<u32> {
 
 /// Why a run in layers cannot be followed by another in the same boot.
 fn spent(last: &State) -> Option<String> {
-    let is_spent = last.atomic && matches!(last.state, Phase::Failed | Phase::Upgrading);
-    is_spent.then(|| {
+    (last.atomic && last.state == Phase::Failed && !last.is_refusal()).then(|| {
         format!(
             "attempt {} has ended: {}; what it has written is given up by a reboot, after which the old system can try it again: \
              systemctl reboot, there: livemode-prep retry",
@@ -316,6 +320,30 @@ mod tests {
         ] {
             let fault = cut_off(&last(state), is_asked_for, here).map(|fault| fault.message);
             assert_eq!(fault.as_deref(), said, "{state} {is_asked_for} {here:?}");
+        }
+        let in_layers = State {
+            atomic: true,
+            ..last(Phase::Upgrading)
+        };
+        assert!(cut_off(&in_layers, true, None).is_some());
+    }
+
+    #[test]
+    fn what_has_failed_in_layers_is_not_gone_on_with() {
+        let state = |phase, atomic, message: &str| State {
+            state: phase,
+            atomic,
+            message: message.into(),
+            ..State::default()
+        };
+        let refused = "the image was refused in early boot: too short";
+        for (state, is_spent) in [
+            (state(Phase::Failed, true, "leapp ended with 7"), true),
+            (state(Phase::Failed, false, "leapp ended with 7"), false),
+            (state(Phase::Failed, true, refused), false),
+            (state(Phase::Booted, true, "up"), false),
+        ] {
+            assert_eq!(spent(&state).is_some(), is_spent, "{state:?}");
         }
     }
 
