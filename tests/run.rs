@@ -507,30 +507,44 @@ fn root_records_of_another_version_are_named_and_kept() {
     );
 }
 
-/// Of each module those that it uses, by its `use` of the crate's other modules.
+/// Of each module those that it uses, by its `use` of the crate's other modules; what lies in its directory is a part of it.
 fn modules(krate: &str) -> BTreeMap<String, Vec<String>> {
     let src = workspace().join(krate).join("src");
-    let mut modules = BTreeMap::new();
+    let mut modules: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for entry in fs::read_dir(src).unwrap() {
         let path = entry.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
-        let name = |word: &str| {
-            word.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-                .next()
-                .unwrap()
-                .to_owned()
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let parts = if path.is_dir() {
+            let parts = fs::read_dir(&path).unwrap();
+            parts.map(|part| part.unwrap().path()).collect()
+        } else {
+            vec![path]
         };
-        let mut uses = Vec::new();
-        for part in text.split("use crate::").skip(1) {
-            let part = part.split(';').next().unwrap();
-            match part.strip_prefix('{') {
-                Some(list) => uses.extend(list.split(',').map(|word| name(word.trim()))),
-                None => uses.push(name(part)),
-            }
+        for part in parts {
+            let used = used_by(&fs::read_to_string(part).unwrap());
+            let others = used.into_iter().filter(|used| *used != name);
+            modules.entry(name.clone()).or_default().extend(others);
         }
-        modules.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), uses);
     }
     modules
+}
+
+fn used_by(text: &str) -> Vec<String> {
+    let name = |word: &str| {
+        word.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let mut uses = Vec::new();
+    for part in text.split("use crate::").skip(1) {
+        let part = part.split(';').next().unwrap();
+        match part.strip_prefix('{') {
+            Some(list) => uses.extend(list.split(',').map(|word| name(word.trim()))),
+            None => uses.push(name(part)),
+        }
+    }
+    uses
 }
 
 #[test]

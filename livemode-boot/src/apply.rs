@@ -11,12 +11,12 @@ use livemode_common::mount::{MountSpec, MountStack};
 use livemode_common::records::{to_json, BootRecord, Records, Step};
 use sys_mount::MountFlags;
 
-use crate::atomic::{self, Store};
 use crate::console::{say, Level};
 use crate::device::{self, is_block_device, uptime_s};
 use crate::fetch;
 use crate::params::Check;
 use crate::plan::{Disk, Fetch, MountPlan, Source};
+use crate::store::{self, Store};
 
 /// Where the squashfs superblock has its magic and its compression id
 /// (Documentation/filesystems/squashfs.rst and fs/squashfs/squashfs_fs.h).
@@ -69,7 +69,7 @@ pub(crate) fn settled(plan: &MountPlan, conditions: Option<&Path>) -> Result<()>
         }
         return Ok(());
     }
-    let is_settled = |place| atomic::is_settled(place);
+    let is_settled = |place| store::is_settled(place);
     if !plan.store.as_ref().is_none_or(is_settled) {
         bail!("waiting for the devices of the layers");
     }

@@ -1,21 +1,21 @@
 //! An upgrade that is all or nothing, in early boot: by what the store says the layers are mapped for a first run; or what was
 //! written is given up, and the old system boots; or what was verified is moved to the disks, and the new system boots.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use livemode_common::image_ref::ImageRef;
 use livemode_common::loader::files;
 use livemode_common::loader::own::Boots;
 use livemode_common::mount::MountStack;
 use livemode_common::records::{Change, OwnEntry, Phase, Records, State};
-use livemode_common::store::{fill, Fill, Header, LogRing, StoreIo};
+use livemode_common::store::{fill, Fill, LogRing};
 
 use crate::apply;
 use crate::console::{say, Level};
 use crate::device;
 use crate::loader;
 use crate::plan::{Disk, MountPlan, Source, StorePlace};
+use crate::store::Store;
 use crate::wayback;
 
 mod decision;
@@ -30,89 +30,6 @@ const KEEPING: &str = "/run/livemode/keep";
 const LOOK: Duration = Duration::from_millis(500);
 /// A merge that does not move for as long as this is taken for one that hangs: 5 minutes.
 const STILL_AT_MOST: u32 = 600;
-
-/// The store that this boot's entry names, once its device is there.
-pub(crate) struct Store {
-    pub(crate) header: Header,
-    node: PathBuf,
-    at: u64,
-}
-
-impl Store {
-    /// # Errors
-    /// When its device does not appear, or no store of this build begins there.
-    pub(crate) fn open(plan: &MountPlan, place: &StorePlace) -> Result<Self> {
-        let device = device::wait(&place.device, &place.reference, plan.deadline_s)?;
-        let mut fault = None;
-        for node in device::with_the_same_name(&place.reference, device) {
-            match StoreIo::on_disk(&node, place.at) {
-                Ok((_, header)) if plan.build.as_ref() == Some(&header.id) => {
-                    return Ok(Self {
-                        header,
-                        node,
-                        at: place.at,
-                    })
-                }
-                Ok(_) => {
-                    fault = fault.or(Some(anyhow::anyhow!(
-                        "the store is of another build than this boot entry"
-                    )))
-                }
-                Err(error) => fault = fault.or(Some(error)),
-            }
-        }
-        Err(fault.unwrap_or_else(|| anyhow::anyhow!("{} is gone", place.reference)))
-    }
-
-    fn io(&self) -> Result<StoreIo> {
-        Ok(StoreIo::on_disk(&self.node, self.at)?.0)
-    }
-
-    /// Its recorder.
-    pub(crate) fn records(&self) -> Result<Records> {
-        Ok(Records::of_store(self.io()?))
-    }
-
-    /// The entry of the build.
-    pub(crate) fn own(&self) -> Option<&OwnEntry> {
-        self.header.entry.as_ref()
-    }
-
-    fn origins(&self, plan: &MountPlan) -> Result<Vec<PathBuf>> {
-        let layers = self.header.layers.iter();
-        layers.map(|layer| node(&layer.device, plan.deadline_s)).collect()
-    }
-
-    fn kept(&self, plan: &MountPlan) -> Result<Vec<PathBuf>> {
-        let kept = self.header.kept.iter();
-        kept.map(|kept| node(&kept.device, plan.deadline_s)).collect()
-    }
-}
-
-/// The node that a name of the header's leads to.
-fn path(name: &str) -> Option<PathBuf> {
-    ImageRef::parse(name)?.device()
-}
-
-/// The same, once it is there: of several devices with that name the uppermost.
-fn node(name: &str, deadline_s: u64) -> Result<PathBuf> {
-    let path = path(name).with_context(|| format!("{name} names no device"))?;
-    let node = device::wait(&path, name, deadline_s)?;
-    let mut all = device::with_the_same_name(name, node);
-    Ok(all.remove(0))
-}
-
-/// Whether all devices are there that the store names.
-pub(crate) fn is_settled(place: &StorePlace) -> bool {
-    let Ok((_, header)) = StoreIo::on_disk(&place.device, place.at) else {
-        return false;
-    };
-    let layers = header.layers.iter().map(|layer| layer.device.as_str());
-    let kept = header.kept.iter().map(|kept| kept.device.as_str());
-    layers
-        .chain(kept)
-        .all(|name| path(name).is_some_and(|path| device::is_block_device(&path)))
-}
 
 /// Does what the store's record asks for; mounts the live system only for a first run.
 pub(crate) fn run(plan: &MountPlan, place: &StorePlace) -> Result<()> {

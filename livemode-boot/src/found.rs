@@ -4,11 +4,11 @@ use livemode_common::loader::store::Keeper;
 use livemode_common::mount::MountStack;
 use livemode_common::records::{OwnEntry, Records, State};
 
-use crate::atomic::Store;
 use crate::console::{say, Level};
 use crate::decision::{Seen, Unreadable};
 use crate::device;
 use crate::plan::MountPlan;
+use crate::store::Store;
 
 /// What the records say, read once.
 pub(crate) struct Found {

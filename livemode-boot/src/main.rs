@@ -12,6 +12,7 @@ mod found;
 mod loader;
 mod params;
 mod plan;
+mod store;
 mod wayback;
 
 fn main() -> std::process::ExitCode {
