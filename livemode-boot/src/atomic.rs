@@ -60,6 +60,8 @@ fn begin(plan: &MountPlan, store: &Store, own: &OwnEntry, records: &Records, att
     ))?;
     let io = store.io()?;
     let (origins, kept) = (store.origins(plan)?, store.kept(plan)?);
+    // A copy that is still there was not put back: somebody has booted the old system past this entry.
+    keep::restore(&store.header, &io, &kept, Path::new(KEEPING))?;
     say(Level::Info, "copying what the boot loader reads");
     keep::take(&store.header, &io, &kept, Path::new(KEEPING))?;
     layers::empty(&store.header, &io)?;
@@ -112,6 +114,7 @@ fn give_up(
     let put_back = store
         .kept(plan)
         .and_then(|kept| keep::restore(&store.header, &store.io()?, &kept, Path::new(KEEPING)));
+    let is_put_back = put_back.is_ok();
     if let Err(error) = put_back {
         say(Level::Error, &format!("{error:#}"));
         message = format!("{message}; then: {error:#}");
@@ -122,6 +125,9 @@ fn give_up(
     };
     loader::tell(records.record(change).map(|()| true));
     loader::set(plan, own, own.old())?;
+    if is_put_back {
+        loader::tell(keep::forget(&store.header, &store.io()?).map(|()| true));
+    }
     say(Level::Info, "the installed system is as it was; it boots now");
     wayback::reboot_now()
 }

@@ -426,3 +426,106 @@ fn settle(path: &Path, node: &Node) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use livemode_common::store::{Extent, Map};
+
+    fn store() -> StoreIo {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8 << 20).unwrap();
+        let extent = Extent {
+            logical: 0,
+            physical: 0,
+            bytes: 8 << 20,
+            flags: 0,
+        };
+        StoreIo::in_file(file, Map::new(&[extent], 8 << 20).unwrap())
+    }
+
+    fn copied(top: &Path, store: &StoreIo, ours: &[PathBuf]) -> Tree {
+        let mut copy = Copy {
+            store,
+            at: 4 << 20,
+            end: 8 << 20,
+        };
+        let nodes = tree(top).unwrap().into_iter();
+        Tree {
+            mount: "/boot".into(),
+            nodes: nodes.map(|path| copy.node(top, path, ours).unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn whatever_was_done_to_it_boot_is_as_it_was_but_for_our_own_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path();
+        let at = |path: &str| top.join(path);
+        fs::create_dir_all(at("grub2/fonts")).unwrap();
+        for (path, text) in [
+            ("vmlinuz-5", "old kernel"),
+            ("ours", "boots now"),
+            ("grub2/grub.cfg", "old"),
+            ("grub2/fonts/a", "font"),
+            ("gone", "comes back"),
+        ] {
+            fs::write(at(path), text).unwrap();
+        }
+        fs::set_permissions(at("vmlinuz-5"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("vmlinuz-5", at("vmlinuz")).unwrap();
+        let store = store();
+        let ours = [PathBuf::from("ours")];
+        let before = copied(top, &store, &ours);
+
+        fs::write(at("vmlinuz-6"), "new kernel").unwrap();
+        fs::create_dir_all(at("new/deep")).unwrap();
+        fs::write(at("new/deep/file"), "x").unwrap();
+        fs::write(at("grub2/grub.cfg"), "new and longer").unwrap();
+        fs::write(at("ours"), "changed").unwrap();
+        fs::remove_file(at("gone")).unwrap();
+        fs::remove_file(at("vmlinuz")).unwrap();
+        symlink("vmlinuz-6", at("vmlinuz")).unwrap();
+        fs::set_permissions(at("vmlinuz-5"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::remove_dir_all(at("grub2/fonts")).unwrap();
+        fs::write(at("grub2/fonts"), "a file in a directory's place").unwrap();
+        for _ in 0..2 {
+            put_back(&before, top, &store).unwrap();
+            assert_eq!(fs::read_to_string(at("ours")).unwrap(), "changed");
+            let now = copied(top, &self::store(), &ours);
+            let told = |tree: &Tree| -> Vec<String> {
+                let nodes = tree.nodes.iter();
+                nodes
+                    .filter(|node| node.kind != Kind::Ours)
+                    .map(|node| match &node.kind {
+                        Kind::File { sha256, .. } => format!("{:?} {:o} {sha256}", node.path, node.mode),
+                        Kind::Directory => format!("{:?} {:o} {:?}", node.path, node.mode, node.modified),
+                        other => format!("{:?} {other:?}", node.path),
+                    })
+                    .collect()
+            };
+            assert_eq!(told(&now), told(&before));
+        }
+    }
+
+    #[test]
+    fn a_copy_that_does_not_fit_is_refused_and_a_damaged_one_not_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("kernel"), vec![7; 1 << 20]).unwrap();
+        let store = store();
+        let mut copy = Copy {
+            store: &store,
+            at: 4 << 20,
+            end: (4 << 20) + 1000,
+        };
+        let error = copy.node(dir.path(), "kernel".into(), &[]).unwrap_err();
+        assert!(format!("{error:#}").contains("no room for the copy"), "{error:#}");
+
+        let before = copied(dir.path(), &store, &[]);
+        store.write((4 << 20) + 5, b"damage").unwrap();
+        fs::write(dir.path().join("kernel"), "new").unwrap();
+        let error = put_back(&before, dir.path(), &store).unwrap_err();
+        assert!(format!("{error:#}").contains("not what was copied"), "{error:#}");
+        assert_eq!(fs::read_to_string(dir.path().join("kernel")).unwrap(), "new");
+    }
+}
