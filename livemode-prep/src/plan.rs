@@ -16,6 +16,7 @@ mod live_units;
 pub(crate) mod mounts;
 mod network;
 pub(crate) mod packages;
+mod parts;
 pub(crate) mod paths;
 mod refusals;
 pub(crate) mod space;
