@@ -181,6 +181,11 @@ impl BuildPlan {
         let carried = carried(&facts, &storage, &mut findings);
         let listen = listen(&facts, &mut findings);
         if let Ok(atomic) = &atomic {
+            for mount in storage.remote() {
+                findings.warn(format!(
+                    "{mount} comes by the network: what the upgrade writes there stays, even if the upgrade is given up"
+                ));
+            }
             storage.through(|mount| atomic.device(mount));
         }
         let mounts = fstab::live(&storage.mounts, &image_names(&facts.source, &storage));

@@ -161,6 +161,12 @@ impl Storage {
         })
     }
 
+    /// The mount points that another machine's disks are behind.
+    pub(crate) fn remote(&self) -> impl Iterator<Item = &str> {
+        let mounts = self.mounts.iter().filter(|mount| is_remote(&mount.entry));
+        mounts.map(|mount| mount.entry.fs_file.as_str())
+    }
+
     /// Has the live system mount another device in place of a mount point's own, where `device` gives one.
     pub(crate) fn through(&mut self, device: impl Fn(&str) -> Option<String>) {
         for mount in &mut self.mounts {

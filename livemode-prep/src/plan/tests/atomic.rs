@@ -140,3 +140,20 @@ fn every_part_has_its_place_in_the_store_or_it_is_too_small() {
     let fault = atomic.header("b1", map(1000 * MIB), None).unwrap_err();
     assert!(fault.starts_with("the store came out too small: "), "{fault}");
 }
+
+#[test]
+fn what_comes_by_the_network_is_known_apart() {
+    let facts = facts(|facts| {
+        able(facts);
+        let mut home = facts["source"]["fstab"]["Ok"][1].clone();
+        home["fs_spec"] = json!("server:/home");
+        home["fs_file"] = json!("/home");
+        home["fs_vfstype"] = json!("nfs");
+        facts["source"]["fstab"]["Ok"].as_array_mut().unwrap().push(home);
+    });
+    let storage = refusals::storage(&facts, &|_| true, false);
+    assert_eq!(storage.remote().collect::<Vec<_>>(), ["/home"]);
+    let kernel = facts.userspace.as_ref().and_then(|userspace| userspace.kernel());
+    let atomic = Atomic::plan(&facts, &storage, true, kernel).unwrap();
+    assert_eq!(atomic.device("/home"), None);
+}
