@@ -15,7 +15,7 @@ use livemode_tests::container::{Changed, Programs};
 use livemode_tests::disk::Mounted;
 use livemode_tests::golden;
 use livemode_tests::source::{differences, listing, sorted_words, SourceDisk, ENTRY, LEAPPS_ENTRY};
-use livemode_tests::testbed::{self, Suite};
+use livemode_tests::testbed::{self, Suite, DISK_MIB};
 use livemode_tests::vm::{Boot, Drive, Machine};
 use serde_json::{json, Value};
 
@@ -279,7 +279,8 @@ fn root_what_stands_against_the_upgrade_inhibits_it_in_the_checks() {
     }
     let leapp = Leapp::new("livemode: {}\n");
     let space = fs::File::create(leapp.source.at("var/lib/fill")).unwrap();
-    nix::fcntl::posix_fallocate(&space, 0, 1_300 << 20).unwrap();
+    let most = i64::try_from(DISK_MIB - 1000).unwrap() << 20;
+    nix::fcntl::posix_fallocate(&space, 0, most).unwrap();
     leapp.livemode("Facts");
     let checks = leapp.livemode("Checks");
     let summary = checks.said["live_mode_reporter"][0][1]["summary"]
@@ -422,7 +423,8 @@ fn root_a_build_that_fails_stops_leapp_and_leaves_the_old_system_the_default() {
     let leapp = Leapp::new("livemode: {}\n");
     leapp.livemode("Facts");
     let space = fs::File::create(leapp.source.at("var/lib/fill")).unwrap();
-    nix::fcntl::posix_fallocate(&space, 0, 1_300 << 20).unwrap();
+    let most = i64::try_from(DISK_MIB - 1000).unwrap() << 20;
+    nix::fcntl::posix_fallocate(&space, 0, most).unwrap();
     let run = leapp.livemode("InterimPreparation");
     assert!(run.stopped, "{}", run.said);
     assert_eq!(run.said["stopped"], "prepare_live_image");
