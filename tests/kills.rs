@@ -96,10 +96,10 @@ fn killed_at(command: &Cmd, calls: &str, number: u32) -> bool {
     strace.output().unwrap().0.success()
 }
 
-/// Lets `kill` kill at each call in turn: it says whether the command ended before that.
-fn at_each_step(mut kill: impl FnMut(&str, u32) -> bool) -> u32 {
+/// Lets `kill` kill at each of these calls in turn: it says whether the command ended before that.
+fn at_each_step(calls: &[&str], mut kill: impl FnMut(&str, u32) -> bool) -> u32 {
     let mut steps = 0;
-    for calls in CALLS {
+    for calls in calls {
         for number in 1..MOST {
             if kill(calls, number) {
                 break;
@@ -186,7 +186,7 @@ impl Machines {
                 differ(&seen, &new)
             );
         };
-        let steps = at_each_step(|calls, number| {
+        let steps = at_each_step(&CALLS, |calls, number| {
             let machine = fresh();
             let disk = machine.mounted().unwrap();
             let ended = killed_at(&prep(disk.path()).arg(command), calls, number);
