@@ -299,7 +299,7 @@ put volume0 /dev/vg1/root; put volume1 /dev/vdb1; put volume2 /dev/vg1/usr; put 
             Volume {
                 fstype: "xfs",
                 device: "/dev/mapper/vg1-root",
-                size_mib: 1996,
+                size_mib: 2000,
                 ..ROOT
             },
             Volume {
@@ -311,13 +311,13 @@ put volume0 /dev/vg1/root; put volume1 /dev/vdb1; put volume2 /dev/vg1/usr; put 
             },
             Volume {
                 device: "/dev/mapper/vg1-usr",
-                size_mib: 996,
+                size_mib: 1000,
                 ..USR
             },
             Volume {
                 fstype: "xfs",
                 device: "/dev/mapper/vg1-var",
-                size_mib: 2996,
+                size_mib: 3000,
                 ..VAR
             },
         ],
