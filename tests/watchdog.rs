@@ -59,7 +59,9 @@ fn container() -> Changed {
         fs::remove_dir_all(modules.join(&version).join("kernel").join(dir)).unwrap();
     }
     assert!(modules.join(&version).join(DRIVER).exists());
-    let depmod = Cmd::new("chroot").arg(container.path()).args(["depmod", &version]);
+    let depmod = Cmd::new("chroot")
+        .arg(container.path())
+        .args(["depmod", &version]);
     depmod.run().unwrap();
     container
 }
