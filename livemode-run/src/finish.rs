@@ -113,7 +113,8 @@ pub(crate) fn success(attempt: &Attempt, request: Option<Request>, output: &mut 
         if request == Some(Request::Keep) {
             return keep(attempt, target, output);
         }
-        if let Err(error) = atomic::commit(attempt.source, attempt.number, layers, loader, target, output) {
+        let moved = atomic::commit(attempt.source, attempt.number, layers, loader, target, output);
+        if let Err(error) = moved.and_then(|()| sync(attempt.source, output)) {
             return Err(not_moved(attempt, error, output));
         }
     }
@@ -162,8 +163,9 @@ pub(crate) fn go_on_in_early_boot(output: &mut Output) -> Result<()> {
 
 /// A commit that was not ended: before its record the upgrade has failed; after it, early boot goes on with it.
 fn not_moved(attempt: &Attempt, error: Error, output: &mut Output) -> Error {
-    let state = Records::of(attempt.source).state().ok().flatten();
-    if state.is_none_or(|state| state.state != Phase::Committing) {
+    // What cannot be read may be that record: a failure must not be written over it.
+    let state = Records::of(attempt.source).state();
+    if state.is_ok_and(|state| state.is_none_or(|state| state.state != Phase::Committing)) {
         return failure(attempt, &error.into(), output);
     }
     output.line(&format!("{error:#}; the next boot goes on with it"));

@@ -25,7 +25,9 @@ enum Recorded {
     Nowhere,
     /// In the store's file, on the source system itself.
     InFile(PathBuf),
-    /// In the store, beneath the file systems.
+    /// Beneath the file systems, by the store's device: what is written through the file would be given up with the upgrade.
+    Beneath(PathBuf),
+    /// In the store, before there is any file system.
     On(Recorder),
 }
 
@@ -33,13 +35,10 @@ impl Records {
     /// Those of the source system below `root`, which is this system or, in the live system, the one that is upgraded.
     pub fn of(root: &SysRoot) -> Self {
         let records = Self::in_dir(&root.at(STATE_DIR));
-        // What is written through the file would be given up with the upgrade.
         let is_live = root.path() == Path::new(SOURCE_MOUNT);
         let view = Path::new("/dev/mapper").join(STORE_DEVICE);
         if is_live && view.exists() {
-            if let Ok(store) = StoreIo::view(&view) {
-                return records.with(Recorded::On(Recorder::new(store)));
-            }
+            return records.with(Recorded::Beneath(view));
         }
         let manifest = records.manifest().ok().flatten();
         match manifest.and_then(|manifest| manifest.store) {
@@ -81,6 +80,7 @@ impl Records {
                 // Its file says what is wrong with it where it is needed: to arm, and to build.
                 Err(_) => None,
             },
+            Recorded::Beneath(view) => Recorder::new(StoreIo::view(view)?).state()?,
             Recorded::On(recorder) => recorder.state()?,
         };
         let filed = match &self.dir {
@@ -160,6 +160,9 @@ impl Records {
             Recorded::InFile(path) => {
                 writing_to(path, |store| Recorder::new(store).record(&record)).map(|()| true)?
             }
+            Recorded::Beneath(view) => Recorder::new(StoreIo::view(view)?)
+                .record(&record)
+                .map(|()| true)?,
             Recorded::On(recorder) => recorder.record(&record).map(|()| true)?,
         };
         match &self.dir {

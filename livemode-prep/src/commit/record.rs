@@ -158,6 +158,13 @@ impl Record {
         for change in self.changes.iter().rev() {
             put_back(root, change)?;
         }
+        let stores = self.changes.iter().filter(|change| change.was_there);
+        for target in stores
+            .map(|change| root.at(&change.target))
+            .filter(|target| is_store(target))
+        {
+            protect(&target, true)?;
+        }
         if let Some(entry) = self.entry.as_ref().filter(|_| rearm && self.was_armed) {
             arm_again(root, entry)?;
         }

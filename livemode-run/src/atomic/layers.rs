@@ -135,7 +135,6 @@ impl Layers {
             }
             say(&format!("{} is on its disk", layer.mount));
         }
-        nix::unistd::sync();
         Ok(())
     }
 }
