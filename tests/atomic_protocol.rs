@@ -1,7 +1,7 @@
 //! Every way through an upgrade that is all or nothing, with up to three faults, by early boot's own decisions: each ends in the
 //! old system, whole, or in the new system, whole. None loops, and GRUB never boots a disk that is half merged.
 #![allow(clippy::unwrap_used)]
-use livemode_common::loader::grubenv::{Grubenv, NEXT_ENTRY, SAVED_ENTRY};
+use livemode_common::loader::grubenv::{Grubenv, SAVED_ENTRY};
 use livemode_common::loader::own::{changed, Boots};
 use livemode_common::records::{Change, Phase, Records, State};
 
@@ -67,18 +67,9 @@ impl Machine {
         self.env = changed(&self.env, OURS, boots);
     }
 
-    /// As GRUB does it.
-    fn pick(&mut self) -> String {
-        let next = self.env.get(NEXT_ENTRY);
-        if next.is_some() {
-            self.env.set(NEXT_ENTRY, "");
-        }
-        next.or_else(|| self.env.get(SAVED_ENTRY)).unwrap()
-    }
-
     fn rests(&mut self, faults: &mut Faults) -> Rest {
         for _ in 0..BOOTS {
-            match self.pick().as_str() {
+            match ways::pick(&mut self.env).as_str() {
                 OURS => {
                     let Err(Down) = self.boot(faults);
                 }

@@ -76,18 +76,9 @@ impl Machine {
         self.env = changed(&self.env, OURS, boots);
     }
 
-    /// As GRUB does it.
-    fn pick(&mut self) -> String {
-        let next = self.env.get(NEXT_ENTRY);
-        if next.is_some() {
-            self.env.set(NEXT_ENTRY, "");
-        }
-        next.or_else(|| self.env.get(SAVED_ENTRY)).unwrap()
-    }
-
     fn rests(&mut self, faults: &mut Faults) -> Rest {
         for _ in 0..BOOTS {
-            match self.pick().as_str() {
+            match ways::pick(&mut self.env).as_str() {
                 OURS => {
                     if let Ok(rest) = self.early_boot(faults) {
                         return rest;

@@ -1,4 +1,6 @@
 //! All ways through a protocol, with faults at every point.
+use livemode_common::loader::grubenv::{Grubenv, NEXT_ENTRY, SAVED_ENTRY};
+
 /// The power went, or the machine rebooted.
 #[derive(Debug)]
 pub struct Down;
@@ -43,6 +45,18 @@ impl Faults {
             Ok(())
         }
     }
+}
+
+/// The entry that boots next, as GRUB picks it: what boots once is cleared.
+///
+/// # Panics
+/// When the block has no default.
+pub fn pick(env: &mut Grubenv) -> String {
+    let next = env.get(NEXT_ENTRY);
+    if next.is_some() {
+        env.set(NEXT_ENTRY, "");
+    }
+    next.or_else(|| env.get(SAVED_ENTRY)).expect("a default")
 }
 
 /// Goes one way with these faults, by point and choice; gives how many choices its points had.
