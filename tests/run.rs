@@ -1,14 +1,13 @@
 //! `livemode-run` under faults, without a machine: in a mount namespace that looks like the live system, with a small disk
 //! as the source system and scripts in place of systemd-nspawn, systemctl and journalctl.
 #![allow(clippy::unwrap_used)]
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use livemode_common::cmd::Cmd;
-use livemode_tests::binaries::{binary, workspace};
+use livemode_tests::binaries::binary;
 use tempfile::TempDir;
 
 const STATE: &str = "var/lib/leapp/livemode/state.json";
@@ -505,59 +504,4 @@ fn root_records_of_another_version_are_named_and_kept() {
             "THE UPGRADE FAILED: reading /run/livemode/boot.json: {advice}"
         )],
     );
-}
-
-/// Of each module those that it uses, by its `use` of the crate's other modules; what lies in its directory is a part of it.
-fn modules(krate: &str) -> BTreeMap<String, Vec<String>> {
-    let src = workspace().join(krate).join("src");
-    let mut modules: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for entry in fs::read_dir(src).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let parts = if path.is_dir() {
-            let parts = fs::read_dir(&path).unwrap();
-            parts.map(|part| part.unwrap().path()).collect()
-        } else {
-            vec![path]
-        };
-        for part in parts {
-            let used = used_by(&fs::read_to_string(part).unwrap());
-            let others = used.into_iter().filter(|used| *used != name);
-            modules.entry(name.clone()).or_default().extend(others);
-        }
-    }
-    modules
-}
-
-fn used_by(text: &str) -> Vec<String> {
-    let name = |word: &str| {
-        word.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .next()
-            .unwrap()
-            .to_owned()
-    };
-    let mut uses = Vec::new();
-    for part in text.split("use crate::").skip(1) {
-        let part = part.split(';').next().unwrap();
-        match part.strip_prefix('{') {
-            Some(list) => uses.extend(list.split(',').map(|word| name(word.trim()))),
-            None => uses.push(name(part)),
-        }
-    }
-    uses
-}
-
-#[test]
-fn no_module_uses_one_that_uses_it() {
-    for krate in ["livemode-run", "livemode-boot"] {
-        let mut left = modules(krate);
-        assert!(left.len() > 5, "{left:?}");
-        // Those that use none of what is left go, until none is left; a circle never goes.
-        while !left.is_empty() {
-            let names: Vec<String> = left.keys().cloned().collect();
-            let before = left.len();
-            left.retain(|_, uses| uses.iter().any(|used| names.contains(used)));
-            assert!(left.len() < before, "{krate}: a circle in {left:?}");
-        }
-    }
 }

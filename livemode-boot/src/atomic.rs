@@ -150,8 +150,8 @@ fn commit(
         let mut mounts = MountStack::default();
         device::mount(&kept, Path::new(KEEPING), &mut mounts)?;
         let shown = files::show_entries(Path::new(KEEPING));
-        mounts.unmount()?;
-        shown?;
+        let unmounted = mounts.unmount();
+        shown.and(unmounted)?;
     }
     records.record(Change {
         target: Some(target.to_owned()),

@@ -13,6 +13,7 @@ mod logs;
 mod output;
 mod plan;
 mod policy;
+mod ready;
 mod start;
 mod status;
 mod step;

@@ -46,8 +46,9 @@ pub(super) fn take(header: &Header, store: &StoreIo, devices: &[PathBuf], mount:
         device::mount(device, mount, &mut mounts)?;
         let ours = ours(header, &kept.mount);
         let tree = copy.tree(&kept.mount, mount, &ours);
-        mounts.unmount()?;
+        let unmounted = mounts.unmount();
         index.trees.push(tree?);
+        unmounted?;
     }
     for sectors in &header.sectors {
         index.code.push(copy.at);
@@ -83,8 +84,9 @@ pub(super) fn restore(header: &Header, store: &StoreIo, devices: &[PathBuf], mou
         let mut mounts = MountStack::default();
         device::mount(device, mount, &mut mounts)?;
         let restored = put_back(tree, mount, store);
-        mounts.unmount()?;
+        let unmounted = mounts.unmount();
         restored.with_context(|| format!("putting {} back", kept.mount))?;
+        unmounted?;
     }
     for (sectors, at) in header.sectors.iter().zip(&index.code) {
         let mut kept = vec![0; usize::try_from(sectors.bytes)?];
