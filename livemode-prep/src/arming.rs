@@ -113,6 +113,9 @@ fn built(root: &SysRoot) -> Result<(Manifest, OwnEntry)> {
 
 /// What stands against a boot into the image, by where the upgrade stands.
 fn may_be_armed(state: &State) -> Result<(), String> {
+    if let Some(why) = state.moves_to_the_disks() {
+        return Err(why.to_owned());
+    }
     match state.state {
         Phase::Committing | Phase::Finishing | Phase::Succeeded => {
             Err("the upgrade has succeeded already; livemode-prep remove takes back what is left".to_owned())
@@ -173,6 +176,7 @@ mod tests {
             (Phase::Booted, true),
             (Phase::Failed, true),
             (Phase::Upgrading, false),
+            (Phase::Committing, false),
             (Phase::Finishing, false),
             (Phase::Succeeded, false),
         ] {

@@ -10,7 +10,7 @@ use livemode_common::contract::SCHEMA;
 use livemode_common::failure::precondition;
 use livemode_common::fsio;
 use livemode_common::image_ref::ImageRef;
-use livemode_common::records::{to_json, Artifact, BootEntry, Manifest, Origin, State, StoreFile};
+use livemode_common::records::{to_json, Artifact, BootEntry, Manifest, Origin, Records, State, StoreFile};
 use livemode_common::store::protect;
 
 mod boot_files;
@@ -47,6 +47,10 @@ pub(crate) fn opted_in() -> Result<()> {
 
 /// Builds and prints the result.
 pub(crate) fn run(plan: &BuildPlan, json: bool) -> Result<()> {
+    let state = Records::of(&plan.root).state().ok().flatten();
+    if let Some(why) = state.and_then(|state| state.moves_to_the_disks()) {
+        return Err(precondition(why));
+    }
     for warning in &plan.findings.warnings {
         eprintln!("warning: {warning}");
     }

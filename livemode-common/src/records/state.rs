@@ -122,6 +122,14 @@ impl State {
             }
     }
 
+    /// Why nothing of the build may be taken away now, if so: a part of the new system is only in the store.
+    pub fn moves_to_the_disks(&self) -> Option<&'static str> {
+        (self.state == Phase::Committing).then_some(
+            "the upgraded system is being moved to its disks, and a part of it is only in the store; boot the upgrade's entry, \
+             which goes on with it",
+        )
+    }
+
     /// What becomes of this state when early boot refuses the image because of `fault`; `None` where it must stay as it
     /// is. An upgrade that has succeeded stays so, and one that has failed stays a failure of that attempt.
     pub fn refused(&self, fault: &str) -> Option<Change> {

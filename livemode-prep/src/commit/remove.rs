@@ -25,6 +25,10 @@ pub(crate) fn run(root: &SysRoot) -> Result<()> {
         return Ok(());
     }
     let records = Records::of(root);
+    let state = records.state().ok().flatten();
+    if let Some(why) = state.and_then(|state| state.moves_to_the_disks()) {
+        return Err(precondition(why));
+    }
     let earlier = records.manifest()?;
     let image_dir = earlier
         .as_ref()
@@ -178,6 +182,18 @@ fn all_mounted(root: &SysRoot, files: &[PathBuf]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_only_in_the_store_is_not_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = SysRoot::new(dir.path());
+        fs::create_dir_all(root.at(STATE_DIR)).unwrap();
+        let committing = records::Change::new(Phase::Committing, 1, "whole");
+        Records::of(&root).record(committing).unwrap();
+        let fault = run(&root).unwrap_err();
+        assert!(fault.is::<Failure>(), "{fault:#}");
+        assert!(root.at(STATE).exists());
+    }
 
     #[test]
     fn only_an_upgrade_that_is_over_is_cleared_up_after() {
