@@ -143,6 +143,38 @@ fn vm_a_cut_in_the_merge_ends_in_the_new_system() {
     assert!(names.iter().all(|name| name.ends_with(".conf")), "{names:?}");
 }
 
+/// Through its layer the half-moved system is whole: somebody can look, try again, and mend the disk.
+#[test]
+fn vm_a_disk_that_fails_in_the_merge_is_told_and_once_mended_gets_the_new_system() {
+    let mut subject = subject_with("apart-with-a-shell", "  setup_passwordless_root: true\n");
+    // Of the ext4's superblock (ext4(5)), which each mount changes: through the layer, and so in the merge.
+    subject.bad_sector = Some(2);
+    let told = subject
+        .started_until_it_rests(|mut running| {
+            running.expect("this live system stays up, with the upgraded system in /run/upgrade")?;
+            running.expect("demo-source login:")?;
+            running.type_line("root")?;
+            running.expect("root@demo-source:~#")?;
+            running.type_line("livemode-run status; cat /run/upgrade/etc/demo-release")?;
+            running.expect("Demo Linux release 2")?;
+            running.type_line("livemode-run commit # once more")?;
+            running.expect_after("# once more", "when the disk is mended: livemode-run commit")?;
+            Ok(running.console())
+        })
+        .unwrap();
+    assert!(
+        told.contains("moving what was kept to / failed")
+            && told.contains("mend it, then type: livemode-run commit"),
+        "{told}"
+    );
+    subject.bad_sector = None;
+    let console = comes_back_with(&subject, 2);
+    assert!(
+        console.contains("the upgraded system is moved to its disks"),
+        "{console}"
+    );
+}
+
 /// /boot has a kernel of the new system by then, and grub.cfg is another.
 #[test]
 fn vm_a_failure_in_layers_leads_back_by_itself() {

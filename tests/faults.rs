@@ -1,7 +1,7 @@
-//! `make faults N=200 SEED=1`: each case once, a power cut at every boundary of the protocol, then N random ones, some with a
-//! second and a third while the machine recovers; each machine boots what GRUB picks until it rests. What became of them is in
-//! target/faults.json and shown as a table; exit 1 where one is stranded, or is not what it must be. `faults N SEED CASE...` has these
-//! cases only, and no boundaries.
+//! `make faults N=200 SEED=1`, in place and in layers: each case once, a power cut at every boundary of the protocol, at each per cent
+//! of the merge, then N random ones, some with a second and a third while the machine recovers; each machine boots what GRUB picks
+//! until it rests. What became of them is in target/faults.json and shown as a table; exit 1 where one is stranded, or is not what it
+//! must be. `faults N SEED CASE...` has these cases and the random cuts only.
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -40,22 +40,34 @@ fn all() -> Result<()> {
     };
     let (count, seed) = (number("N")?, number("SEED")?);
     let names: Vec<String> = words.collect();
+    if let Some(name) = names
+        .iter()
+        .find(|name| CASES.iter().all(|case| case.name != **name))
+    {
+        bail!("there is no case '{name}'");
+    }
     println!(
-        "{} cases in place; then in place and in layers: each boundary, and {count} random power cuts from seed {seed}",
-        CASES.len()
+        "in place and in layers: the cases, each boundary, and {count} random power cuts from seed {seed}"
     );
     let scratch = Scratch::new(SCRATCH_GIB)?;
     let rows = Mutex::new(Vec::new());
     for layout in [Layout::InPlace, Layout::InLayers] {
         let lab = Lab::new(scratch.path(), layout)?;
+        let is_asked_for = |case: &&Case| {
+            let is_named = names.is_empty() || names.iter().any(|name| name == case.name);
+            is_named && case.outcomes(layout).is_some()
+        };
+        let cases = CASES.iter().filter(is_asked_for).map(Job::Case);
+        follow(&lab, cases.collect(), &rows)?;
         if names.is_empty() {
-            if layout == Layout::InPlace {
-                follow(&lab, CASES.iter().map(Job::Case).collect(), &rows)?;
-            }
             cut(&lab, boundaries(layout), &rows)?;
-        } else if layout == Layout::InPlace {
-            let cases = names.iter().map(|name| Job::Case(Case::named(name)));
-            follow(&lab, cases.collect(), &rows)?;
+            if layout == Layout::InLayers {
+                let percents = percents(count);
+                for percents in percents.chunks(AT_ONCE) {
+                    let stories = percents.iter().map(|percent| Story::in_merge(*percent));
+                    cut(&lab, stories.collect(), &rows)?;
+                }
+            }
         }
         let seeds: Vec<u64> = (seed..seed + count).collect();
         for seeds in seeds.chunks(AT_ONCE) {
@@ -69,6 +81,12 @@ fn all() -> Result<()> {
         0 => Ok(()),
         wrong => bail!("{wrong} of {} machines are not as they must be", rows.len()),
     }
+}
+
+/// The moments of the merge at which it is cut: each per cent, or fewer for a short run.
+fn percents(count: u64) -> Vec<u32> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX).min(100);
+    (0..count).map(|number| number * 100 / count).collect()
 }
 
 /// A cut at each boundary that an upgrade there has.

@@ -58,6 +58,8 @@ fn begin(plan: &MountPlan, store: &Store, own: &OwnEntry, records: &Records, att
         attempt,
         "early boot has taken the image",
     ))?;
+    // What the upgrade writes goes to these blocks: they must still be the file's.
+    store.check_file(Path::new(KEEPING))?;
     let io = store.io()?;
     let (origins, kept) = (store.origins(plan)?, store.kept(plan)?);
     // A copy that is still there was not put back: somebody has booted the old system past this entry.
@@ -143,8 +145,8 @@ fn commit(
 ) -> Result<()> {
     say(Level::Info, "the upgraded system is moved to its disks");
     let layers = layers::map(&store.header, &store.node, &store.origins(plan)?, true)?;
-    for layer in &layers {
-        merged(layer)?;
+    if let Err(error) = layers.iter().try_for_each(merged) {
+        return half_moved(plan, &layers, records, attempt, target, &error);
     }
     for kept in store.kept(plan)? {
         let mut mounts = MountStack::default();
@@ -164,6 +166,28 @@ fn commit(
     hand_over(plan, own, records, attempt, target)
 }
 
+/// A disk does not take what is moved to it. Through its layer it is whole all the same: the live system comes up, where
+/// somebody can read this and mend it.
+fn half_moved(
+    plan: &MountPlan,
+    layers: &[layers::Mounted],
+    records: &Records,
+    attempt: u32,
+    target: &str,
+    error: &anyhow::Error,
+) -> Result<()> {
+    say(Level::Error, &format!("{error:#}"));
+    loader::tell(
+        records
+            .record(Change {
+                target: Some(target.to_owned()),
+                ..Change::new(Phase::Committing, attempt, format!("{error:#}"))
+            })
+            .map(|()| true),
+    );
+    apply::mount(&through(plan, layers))
+}
+
 fn merged(layer: &layers::Mounted) -> Result<()> {
     let mut still = 0;
     let mut last = None;
@@ -171,7 +195,7 @@ fn merged(layer: &layers::Mounted) -> Result<()> {
         let status = layer.view.status()?;
         match fill(&status) {
             Some(fill) if fill.is_merged() => return Ok(()),
-            Some(Fill::Invalid | Fill::MergeFailed) | None => {
+            Some(Fill::Full | Fill::Invalid | Fill::MergeFailed) | None => {
                 bail!(
                     "moving what was kept to {} failed: {status}",
                     layer.origin.display()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use livemode_common::mount::{MountSpec, MountStack};
 use nix::sys::stat::{major, minor};
+use sys_mount::MountFlags;
 
 use crate::console::{say, Level};
 use crate::plan::Disk;
@@ -106,12 +107,21 @@ fn is_below_another(node: &Path, sys: &Path) -> bool {
 
 /// Mounts the device read-write, for the live system mounts the same superblock again, as part of the source system.
 pub(crate) fn mount(device: &Path, target: &Path, mounts: &mut MountStack) -> Result<()> {
+    mount_with(device, target, MountFlags::empty(), mounts)
+}
+
+/// Mounts the device read-only: where it was unmounted last, nothing is written to it.
+pub(crate) fn mount_to_read(device: &Path, target: &Path, mounts: &mut MountStack) -> Result<()> {
+    mount_with(device, target, MountFlags::RDONLY, mounts)
+}
+
+fn mount_with(device: &Path, target: &Path, flags: MountFlags, mounts: &mut MountStack) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("creating {}", target.display()))?;
     let fstypes = candidate_fstypes(&fs::read_to_string("/proc/filesystems")?);
     let mut last = None;
     for attempt in 1..=MOUNT_TRIES {
         for fstype in &fstypes {
-            match mounts.mount(&MountSpec::new(device, target, fstype, options(fstype))) {
+            match mounts.mount(&MountSpec::new(device, target, fstype, options(fstype)).flags(flags)) {
                 Ok(()) => return Ok(()),
                 // EINVAL: the device holds a file system of another type. Another error comes from the type that it does
                 // hold, and says why that cannot be mounted.

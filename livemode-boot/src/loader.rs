@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use livemode_common::loader::efivars;
+use livemode_common::loader::efivars::{self, Variable};
 use livemode_common::loader::grubenv::{Grubenv, NEXT_ENTRY};
 use livemode_common::loader::own::Boots;
 use livemode_common::loader::store::{Keeper, Store};
@@ -62,15 +62,35 @@ fn with_block(plan: &MountPlan, change: impl FnOnce(PathBuf) -> Result<bool>) ->
 }
 
 /// systemd mounts them in the initramfs already, where the kernel has what that takes by then.
-fn with_variables(change: impl FnOnce(PathBuf) -> Result<bool>) -> Result<bool> {
+fn with_variables<T>(act: impl FnOnce(PathBuf) -> Result<T>) -> Result<T> {
     let dir = Path::new("/").join(efivars::DIR);
     let mut mounts = MountStack::default();
-    if efivars::read(&dir, efivars::LOADER_INFO)?.is_none() {
+    let is_empty = std::fs::read_dir(&dir).is_ok_and(|mut names| names.next().is_none());
+    if is_empty {
         mounts.mount(&MountSpec::new("efivarfs", &dir, "efivarfs", ""))?;
     }
-    let result = change(dir);
+    let result = act(dir);
     mounts.unmount()?;
-    result.context("changing what boots next in the firmware's variables")
+    result.context("reading or changing the firmware's variables")
+}
+
+/// What the firmware boots; nothing on a machine without UEFI.
+///
+/// # Errors
+/// When its variables cannot be read.
+pub(crate) fn boot_options() -> Result<Vec<Variable>> {
+    with_variables(|dir| efivars::boot_options(&dir))
+}
+
+/// Makes that what it was.
+///
+/// # Errors
+/// When the firmware does not take it.
+pub(crate) fn restore_boot_options(former: &[Variable]) -> Result<bool> {
+    if former.is_empty() {
+        return Ok(false);
+    }
+    with_variables(|dir| efivars::restore_boot_options(&dir, former))
 }
 
 fn wait(block: &Block) -> Result<()> {

@@ -1,8 +1,9 @@
 //! The store of an upgrade that is all or nothing, as early boot finds it: by where it begins on its device.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use livemode_common::image_ref::ImageRef;
+use livemode_common::mount::MountStack;
 use livemode_common::records::{OwnEntry, Records};
 use livemode_common::store::{Header, StoreIo};
 
@@ -41,6 +42,25 @@ impl Store {
             }
         }
         Err(fault.unwrap_or_else(|| anyhow!("{} is gone", place.reference)))
+    }
+
+    /// Whether its file still has the blocks that the header names: one that was removed leaves its blocks, markers and all, to
+    /// other files. Its file system is mounted for as long as that takes, read-only; the kernel then completes what a power cut has
+    /// left in its journal, as it would for the old system.
+    ///
+    /// # Errors
+    /// When it is gone, or lies elsewhere.
+    pub(crate) fn check_file(&self, mount: &Path) -> Result<()> {
+        let mut mounts = MountStack::default();
+        device::mount_to_read(&self.node, mount, &mut mounts)?;
+        let file = StoreIo::of_file(&mount.join(&self.header.file), false);
+        let unmounted = mounts.unmount();
+        let (_, header) = file.context("the store is no longer what was built")?;
+        unmounted?;
+        if header != self.header {
+            bail!("the store's file is of another build");
+        }
+        Ok(())
     }
 
     /// To be read and written to.

@@ -181,7 +181,13 @@ fn build(plan: &BuildPlan, progress: &mut Progress) -> Result<Manifest> {
         manifest.created,
     );
     if let (Some(store), Some(atomic)) = (store, atomic) {
-        let header = atomic.header(&manifest.id, store.map().clone(), manifest.boot.entry.as_ref());
+        let file = plan.as_source_sees(&atomic.file);
+        let header = atomic.header(
+            &manifest.id,
+            &file,
+            store.map().clone(),
+            manifest.boot.entry.as_ref(),
+        );
         store.finish(&header.map_err(precondition)?, &state)?;
     }
     commit(plan, transaction, &manifest, &state)?;

@@ -1,9 +1,11 @@
 //! An upgrade that is all or nothing, in the live system: what it writes goes to layers; once it is verified they are merged.
 mod layers;
 mod verify;
+mod watch;
 
-pub(crate) use layers::{Layers, Watch};
+pub(crate) use layers::Layers;
 pub(crate) use verify::verify;
+pub(crate) use watch::{leave_if_lossy, Watch};
 
 use anyhow::{Context, Result};
 use livemode_common::fsio;
@@ -52,6 +54,7 @@ pub(crate) fn commit(
     let boot = source.at("boot");
     files::hide_entries(&boot, loader.own_id()).context("taking the other entries out of the menu")?;
     nix::unistd::sync();
+    leave_if_lossy(layers, attempt);
     let committing = Change {
         target: Some(target.id.clone()),
         ..Change::new(
@@ -63,7 +66,15 @@ pub(crate) fn commit(
     Records::of(source)
         .record(committing)
         .context("recording that the upgrade is whole")?;
-    output.line("the upgraded system is whole; moving it to its disks: from here there is no way back");
+    output.line(&format!(
+        "the upgraded system is whole; moving {} MiB to its disks: from here there is no way back",
+        layers.kept_bytes() >> 20
+    ));
+    merge(source, layers, output)
+}
+
+/// Moves what is kept to the disks, and offers the entries again.
+pub(crate) fn merge(source: &SysRoot, layers: &Layers, output: &mut Output) -> Result<()> {
     layers.merge(&mut |text| output.line(text))?;
-    files::show_entries(&boot).context("putting the entries back into the menu")
+    files::show_entries(&source.at("boot")).context("putting the entries back into the menu")
 }

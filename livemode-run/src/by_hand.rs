@@ -55,6 +55,7 @@ impl Request {
     /// Why it cannot be done as things stand.
     fn may_be_asked(self, state: Option<&State>) -> Result<(), &'static str> {
         let is_verified = state.is_some_and(|state| state.state == Phase::Verified);
+        let is_half_moved = state.is_some_and(|state| state.state == Phase::Committing);
         match self {
             Self::Keep if state.is_some_and(|state| !state.atomic) => Err(
                 "the upgrade runs in place: what it writes is on the disks at once, and cannot be kept apart",
@@ -62,7 +63,13 @@ impl Request {
             Self::Upgrade | Self::Keep if is_verified => {
                 Err("the upgrade is whole and verified already: livemode-run commit, or livemode-run discard")
             }
-            Self::Commit | Self::Discard if !is_verified => {
+            Self::Upgrade | Self::Keep if is_half_moved => {
+                Err("the upgraded system is not yet on its disks: livemode-run commit goes on with it")
+            }
+            Self::Discard if is_half_moved => {
+                Err("the upgraded system is half on its disks: there is no way back; livemode-run commit goes on with it")
+            }
+            Self::Commit | Self::Discard if !is_verified && !is_half_moved => {
                 Err("there is no upgrade that waits for it; livemode-run status says what there is")
             }
             _ => Ok(()),
@@ -177,6 +184,9 @@ mod tests {
             (Request::Commit, state(Phase::Verified, true), true),
             (Request::Discard, state(Phase::Verified, true), true),
             (Request::Commit, state(Phase::Upgrading, true), false),
+            (Request::Commit, state(Phase::Committing, true), true),
+            (Request::Discard, state(Phase::Committing, true), false),
+            (Request::Upgrade, state(Phase::Committing, true), false),
             (Request::Discard, state(Phase::Failed, true), false),
         ] {
             assert_eq!(

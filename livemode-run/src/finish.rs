@@ -15,7 +15,7 @@ use livemode_common::mountinfo::Mount;
 use livemode_common::records::{Change, Manifest, Phase, Records};
 use livemode_common::sysroot::SysRoot;
 
-use crate::atomic::{self, Layers};
+use crate::atomic::{self, leave_if_lossy, Layers, Watch};
 use crate::by_hand::Request;
 use crate::live;
 use crate::loader::Loader;
@@ -48,6 +48,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) has_started: bool,
     /// Where what it writes goes; none in place.
     pub(crate) layers: Option<Layers>,
+    /// Looks at those while something is written to them.
+    pub(crate) watch: Option<Watch>,
 }
 
 /// How long somebody can keep the live system up: by the boot line, or a minute.
@@ -113,6 +115,7 @@ pub(crate) fn success(attempt: &Attempt, request: Option<Request>, output: &mut 
         if request == Some(Request::Keep) {
             return keep(attempt, target, output);
         }
+        attempt.watch.iter().for_each(Watch::end);
         let moved = atomic::commit(attempt.source, attempt.number, layers, loader, target, output);
         if let Err(error) = moved.and_then(|()| sync(attempt.source, output)) {
             return Err(not_moved(attempt, error, output));
@@ -153,6 +156,36 @@ pub(crate) fn discard(attempt: &Attempt, output: &mut Output) -> Result<()> {
     ))?;
     output.line("the upgrade is given up; rebooting: early boot puts /boot back, and the old system boots");
     reboot()
+}
+
+/// Early boot could not move all of the upgraded system to its disks, and has started this system to say so: through its layers
+/// it is whole. An admin who has mended what failed tries it again.
+pub(crate) fn half_moved(
+    attempt: &Attempt,
+    request: Option<Request>,
+    why: &str,
+    output: &mut Output,
+) -> Result<()> {
+    let again = "when the disk is mended: livemode-run commit, or reboot: early boot tries it, too";
+    let Some((layers, loader)) = attempt
+        .layers
+        .as_ref()
+        .zip(attempt.loader())
+        .filter(|_| request == Some(Request::Commit))
+    else {
+        output.line(&format!("{why}; {again}"));
+        output.line("this live system stays up, with the upgraded system in /run/upgrade");
+        return Err(anyhow!("{why}"));
+    };
+    let moved = atomic::merge(attempt.source, layers, output).and_then(|()| sync(attempt.source, output));
+    if let Err(error) = moved {
+        output.line(&format!("{error:#}; {again}"));
+        return Err(error);
+    }
+    let target = loader.target()?;
+    hand_over(attempt, Some((&loader, &target)), output)?;
+    output.line("the upgrade succeeded");
+    leave(attempt.source, output)
 }
 
 /// What moves the upgraded system to its disks was killed here: early boot, which has nothing mounted, goes on with it.
@@ -245,6 +278,9 @@ fn reboot() -> Result<()> {
 /// the records is said after the cause and does not replace it. What else follows a failure is decided by [`policy`], and
 /// done here and nowhere else.
 pub(crate) fn failure(attempt: &Attempt, fault: &Fault, output: &mut Output) -> Error {
+    if let Some(layers) = &attempt.layers {
+        leave_if_lossy(layers, attempt.number);
+    }
     let message = &fault.message;
     output.line(&format!("THE UPGRADE FAILED: {message}"));
     let begun = has_begun(attempt, output);

@@ -42,9 +42,15 @@ pub(crate) fn run(source: &SysRoot, cmdline: &Path) -> Result<()> {
         countdown_s: finish::countdown_s(&live::read(cmdline)?),
         has_started: false,
         layers: Layers::find()?,
+        watch: None,
     };
-    if last.as_ref().is_some_and(|last| last.state == Phase::Committing) {
-        return finish::go_on_in_early_boot(&mut output);
+    if let Some(last) = last.as_ref().filter(|last| last.state == Phase::Committing) {
+        if begun_here().is_some() {
+            return finish::go_on_in_early_boot(&mut output);
+        }
+        attempt.number = number - 1;
+        attempt.manifest = Records::of(source).manifest()?;
+        return finish::half_moved(&attempt, Request::last(), &last.message, &mut output);
     }
     if last.as_ref().is_some_and(|last| last.state == Phase::Verified) {
         attempt.number = number - 1;
@@ -134,7 +140,10 @@ fn steps(
     }
     let mut before = before(&facts, last, output);
     let _awake = Inhibitor::start(output);
-    let watch = attempt.layers.as_ref().map(Layers::watch);
+    attempt.watch = attempt
+        .layers
+        .as_ref()
+        .map(|layers| Watch::over(layers, attempt.number, output));
     for (number, command) in plan.steps.iter().enumerate() {
         let step = format!("step {} of {}", number + 1, plan.steps.len());
         Records::of(attempt.source).record(Change {
@@ -151,7 +160,7 @@ fn steps(
         let ended = step::run(command, trace, &title, silence, has_begun, output)
             .map_err(|error| Fault::from(error.context(step.clone())))?;
         if let Some(mut fault) = step::verdict(&step, ended) {
-            if let Some(why) = watch.as_ref().and_then(Watch::verdict) {
+            if let Some(why) = attempt.watch.as_ref().and_then(Watch::verdict) {
                 fault.message = format!("{step}: {why}");
             }
             return Err(fault);
@@ -213,6 +222,7 @@ mod tests {
             countdown_s: 0,
             has_started: false,
             layers: None,
+            watch: None,
         };
         let fault = steps(&mut attempt, &cmdline, None, &mut Output::new(&source)).unwrap_err();
         assert_eq!(fault.message, crate::live::not_mounted(source.path()));

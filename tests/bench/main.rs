@@ -4,6 +4,7 @@ mod build;
 mod digest;
 mod image;
 mod initramfs;
+mod layers;
 mod row;
 mod sizes;
 mod start;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
 type Measure = fn() -> Result<Vec<Row>>;
 
 /// What is measured: a name, by which it can be asked for alone, and how.
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 7] = [
     ("sizes", sizes::rows),
     ("image", || image::rows(&Subject::new()?)),
     ("initramfs", || {
@@ -36,6 +37,7 @@ const PARTS: [(&str, Measure); 6] = [
     ("digest", digest::rows),
     ("build", build::rows),
     ("start", start::rows),
+    ("layers", layers::rows),
 ];
 
 fn run() -> Result<()> {

@@ -35,8 +35,9 @@ pub const BOUNDARIES_IN_LAYERS: [(&str, &str); 3] = [
         "verification",
         "livemode: looking whether the upgraded system is whole",
     ),
-    ("the merge", "from here there is no way back"),
+    ("the merge", MERGE_BEGINS),
 ];
+const MERGE_BEGINS: &str = "from here there is no way back";
 
 /// When.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub enum Moment {
     Boundary(&'static str),
     /// When the virtual processor has run for so long since the machine's start.
     Time(Duration),
+    /// When the merge has taken the processor so many per cent of what a whole one takes.
+    Merge(u32),
 }
 
 /// Power cuts, each in the life of the machine that follows the one before.
@@ -62,6 +65,14 @@ impl Story {
         Self {
             seed: 0,
             moments: vec![Moment::Boundary(shown)],
+        }
+    }
+
+    /// One cut when so many per cent of the merge are done.
+    pub fn in_merge(percent: u32) -> Self {
+        Self {
+            seed: 0,
+            moments: vec![Moment::Merge(percent)],
         }
     }
 
@@ -107,7 +118,7 @@ mod tests {
         }
         let first = |story: &Story| match &story.moments[0] {
             Moment::Time(time) => *time,
-            Moment::Boundary(_) => panic!("{story:?}"),
+            _ => panic!("{story:?}"),
         };
         assert!(stories.iter().any(|story| first(story) < whole / 10));
         assert!(stories.iter().any(|story| first(story) > whole * 9 / 10));

@@ -27,6 +27,8 @@ pub struct Subject {
     pub arguments: String,
     /// The network, as QEMU's `-nic` takes it: none at first.
     pub nic: String,
+    /// A sector of the disk with the root that takes no write: none at first.
+    pub bad_sector: Option<u64>,
     /// The disk with GRUB.
     loader: PathBuf,
     /// Whether /boot is the second disk.
@@ -70,6 +72,7 @@ impl Subject {
             prepared: self.prepared.clone(),
             arguments: self.arguments.clone(),
             nic: self.nic.clone(),
+            bad_sector: self.bad_sector,
             loader: self.loader.clone(),
             dir,
         })
@@ -101,6 +104,7 @@ impl Subject {
         Ok(Self {
             arguments: prepared.manifest.boot.arguments.clone(),
             nic: NO_NIC.to_owned(),
+            bad_sector: None,
             loader: grub::loader_disk(grub::SOURCE_PREFIX)?,
             is_boot_apart: false,
             prepared,
@@ -113,8 +117,22 @@ impl Subject {
     /// # Errors
     /// When something cannot be made.
     pub fn apart(dir: &Path, name: &str, config: &str) -> Result<Self> {
+        Self::apart_with(dir, name, config, |_| Ok(()))
+    }
+
+    /// The same after `more` has been done to the source system.
+    ///
+    /// # Errors
+    /// When something cannot be made, and those of `more`.
+    pub fn apart_with(
+        dir: &Path,
+        name: &str,
+        config: &str,
+        more: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let code = workspace().join("tests/src/apart.rs");
         let prepared = testbed::arranged(Suite::Bookworm, name, config, Some(&code), |source, second| {
+            more(source.path())?;
             apart::arrange(source.path(), second)
         })?;
         Ok(Self {
@@ -220,8 +238,12 @@ impl Subject {
     }
 
     fn drives(&self) -> Vec<Drive> {
+        let first = Drive {
+            bad_sector: self.bad_sector,
+            ..Drive::new(self.disk())
+        };
         let second = Some(self.second_disk()).filter(|disk| disk.exists());
-        [self.disk()].into_iter().chain(second).map(Drive::new).collect()
+        [first].into_iter().chain(second.map(Drive::new)).collect()
     }
 
     /// Words that a test has changed go into the entry, as somebody at GRUB's menu would have it.

@@ -115,6 +115,8 @@ pub struct Drive {
     pub sector: u32,
     /// What udev names it by, in /dev/disk/by-id.
     pub serial: String,
+    /// A sector of 512 bytes that takes no write: whoever tries gets an error. Of virtio disks only.
+    pub bad_sector: Option<u64>,
 }
 
 /// What a disk hangs on.
@@ -136,6 +138,7 @@ impl Drive {
             bus: Bus::Virtio,
             sector: 512,
             serial: String::new(),
+            bad_sector: None,
         }
     }
 
@@ -145,6 +148,7 @@ impl Drive {
             bus,
             sector,
             serial,
+            bad_sector,
         } = self;
         let blocks = format!("logical_block_size={sector},physical_block_size={sector}");
         let serial = match serial.as_str() {
@@ -171,7 +175,7 @@ impl Drive {
             ]
         };
         match bus {
-            Bus::Virtio => [node(0), device("virtio-blk-pci", 0, "")].concat(),
+            Bus::Virtio => [faulty(node(0), *bad_sector), device("virtio-blk-pci", 0, "")].concat(),
             Bus::Nvme => [node(0), device("nvme", 0, "")].concat(),
             Bus::TwoPaths => {
                 let path = |path: usize| {
@@ -184,6 +188,19 @@ impl Drive {
             }
         }
     }
+}
+
+/// The same disk, whose writes of this sector fail (QEMU's blkdebug).
+fn faulty([option, drive]: [String; 2], bad_sector: Option<u64>) -> [String; 2] {
+    let Some(sector) = bad_sector else {
+        return [option, drive];
+    };
+    let beneath = "file.driver=blkdebug,file.image.driver=file,file.image.filename=";
+    let error = format!(
+        "file.inject-error.0.event=none,file.inject-error.0.iotype=write,file.inject-error.0.sector={sector}"
+    );
+    let drive = drive.replacen("file=", beneath, 1);
+    [option, format!("{drive},{error},werror=report")]
 }
 
 /// No network at all.

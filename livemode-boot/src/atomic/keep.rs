@@ -1,4 +1,5 @@
-//! The copy of what the boot loader reads, in the store: /boot, the EFI system partition, the boot code of the disks. It is taken
+//! The copy of what the boot loader reads, in the store: /boot, the EFI system partition, the boot code of the disks; and of what the
+//! firmware boots. It is taken
 //! before leapp starts, and put back when the upgrade is given up.
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -6,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 use livemode_common::fsio::sha256;
+use livemode_common::loader::efivars::Variable;
 use livemode_common::mount::MountStack;
 use livemode_common::store::{Header, Sectors, StoreIo, BLOCK};
 use serde::{Deserialize, Serialize};
 
-use crate::device;
+use crate::console::{say, Level};
+use crate::{device, loader};
 
 mod tree;
 
@@ -26,6 +29,8 @@ struct Index {
     trees: Vec<Tree>,
     /// For each of the header's sectors, where they lie.
     code: Vec<u64>,
+    /// What the firmware boots.
+    options: Vec<Variable>,
 }
 
 /// Takes the copy. Until this has returned there is none.
@@ -39,6 +44,13 @@ pub(super) fn take(header: &Header, store: &StoreIo, devices: &[PathBuf], mount:
     };
     let mut index = Index {
         id: header.id.clone(),
+        options: loader::boot_options().unwrap_or_else(|error| {
+            say(
+                Level::Warning,
+                &format!("{error:#}; what the firmware boots cannot be put back"),
+            );
+            Vec::new()
+        }),
         ..Index::default()
     };
     for (kept, device) in header.kept.iter().zip(devices) {
@@ -104,7 +116,7 @@ pub(super) fn restore(header: &Header, store: &StoreIo, devices: &[PathBuf], mou
         };
         write().with_context(|| format!("putting the boot code of {} back", disk.display()))?;
     }
-    Ok(())
+    loader::restore_boot_options(&index.options).map(|_| ())
 }
 
 fn index(header: &Header, store: &StoreIo) -> Result<Option<Index>> {

@@ -12,6 +12,9 @@ pub const DIR: &str = "sys/firmware/efi/efivars";
 /// The loader's name and version.
 pub const LOADER_INFO: &str = "LoaderInfo";
 const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Of the firmware's own variables (UEFI specification, `EFI_GLOBAL_VARIABLE`).
+const FIRMWARE: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+const BOOT_ORDER: &str = "BootOrder";
 /// Kept without power, and to be reached by the loader and by a running system (UEFI specification, `GetVariable`).
 const ATTRIBUTES: [u8; 4] = 7_u32.to_le_bytes();
 
@@ -49,6 +52,62 @@ pub fn write(dir: &Path, name: &str, set: Option<&str>) -> Result<()> {
         bail!("{} reads otherwise than it was written", path.display());
     }
     Ok(())
+}
+
+/// A variable as it is: its file's name, attributes and data.
+pub type Variable = (String, Vec<u8>);
+
+/// What the firmware boots, and in which order: each `Boot####`, then `BootOrder` (UEFI specification, "Boot Manager"). None where there
+/// are no variables.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn boot_options(dir: &Path) -> Result<Vec<Variable>> {
+    let names = match fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.with_context(|| format!("reading {}", dir.display()))?,
+    };
+    let mut found = Vec::new();
+    for name in names {
+        let name = name?.file_name().to_string_lossy().into_owned();
+        if is_boot_option(&name) {
+            let path = dir.join(&name);
+            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            found.push((name, bytes));
+        }
+    }
+    // "Boot0000" sorts before "BootOrder".
+    found.sort();
+    Ok(found)
+}
+
+/// Makes them what they were; gives whether that changed anything. One that has come since stays, and has no place in the order.
+///
+/// # Errors
+/// When the firmware does not take one.
+pub fn restore_boot_options(dir: &Path, former: &[Variable]) -> Result<bool> {
+    let mut is_changed = false;
+    for (name, bytes) in former {
+        let path = dir.join(name);
+        if fs::read(&path).is_ok_and(|now| now == *bytes) {
+            continue;
+        }
+        is_changed = true;
+        let _mutable = Mutable::make(&path)?;
+        put(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(is_changed)
+}
+
+fn is_boot_option(name: &str) -> bool {
+    let Some(name) = name
+        .strip_suffix(FIRMWARE)
+        .and_then(|name| name.strip_suffix('-'))
+    else {
+        return false;
+    };
+    let number = name.strip_prefix("Boot").unwrap_or_default();
+    name == BOOT_ORDER || (number.len() == 4 && number.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 /// One write is one change of the variable, which the firmware has when it returns; efivarfs knows no fsync(2).
@@ -146,6 +205,38 @@ mod tests {
         assert!(read(dir, "LoaderEntryOneShot").is_err());
         fs::write(&path, [7, 0]).unwrap();
         assert_eq!(read(dir, "LoaderEntryOneShot").unwrap(), None);
+    }
+
+    #[test]
+    fn what_the_firmware_boots_is_made_what_it_was_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        assert_eq!(boot_options(&dir.join("none")).unwrap(), []);
+        let file = |name: &str| dir.join(format!("{name}-{FIRMWARE}"));
+        for (name, bytes) in [
+            ("BootOrder", "7000 0100"),
+            ("Boot0001", "the old shim"),
+            ("Boot00AF", "a stick"),
+            ("BootCurrent", "0001"),
+            ("BootNext", "0002"),
+            ("Boot000", "no number"),
+        ] {
+            fs::write(file(name), bytes).unwrap();
+        }
+        fs::write(dir.join(format!("Boot0002-{VENDOR}")), "another vendor's").unwrap();
+        let former = boot_options(dir).unwrap();
+        let names: Vec<&str> = former.iter().map(|(name, _)| &name[..8]).collect();
+        assert_eq!(names, ["Boot0001", "Boot00AF", "BootOrde"]);
+        assert!(!restore_boot_options(dir, &former).unwrap());
+
+        fs::write(file("Boot0001"), "the new shim, which is longer").unwrap();
+        fs::remove_file(file("Boot00AF")).unwrap();
+        fs::write(file("Boot0003"), "new").unwrap();
+        fs::write(file("BootOrder"), "7000 0300").unwrap();
+        assert!(restore_boot_options(dir, &former).unwrap());
+        assert_eq!(fs::read(file("Boot0003")).unwrap(), b"new");
+        fs::remove_file(file("Boot0003")).unwrap();
+        assert_eq!(boot_options(dir).unwrap(), former);
     }
 
     #[test]

@@ -102,7 +102,8 @@ fn do_now(state: &State, place: Place) -> &'static str {
              reboot, which boots the old system"
         }
         (Phase::Committing, _) => {
-            "wait: the upgraded system is being moved to its disks; a reboot goes on with it"
+            "wait: the upgraded system is being moved to its disks; a reboot goes on with it; where a disk has failed: mend it, then \
+             type: livemode-run commit"
         }
         (Phase::Upgrading, Place::Live) => "wait; where nothing runs, it was cut off: to resume it type: upgrade",
         (Phase::Upgrading, Place::Installed) => {

@@ -1,4 +1,6 @@
 //! What early boot needs to know before any file system is mounted.
+use std::path::PathBuf;
+
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -65,7 +67,9 @@ pub struct Header {
     pub id: String,
     /// By what the device is found that the store lies on.
     pub device: String,
-    /// Where its pieces lie on that.
+    /// Its path on the file system there.
+    pub file: PathBuf,
+    /// Where its pieces lie on that device.
     pub map: Map,
     /// What is kept for each device.
     pub layers: Vec<Layer>,
@@ -166,6 +170,7 @@ pub(super) mod tests {
             schema: SCHEMA,
             id: "b1".into(),
             device: "UUID=1-2".into(),
+            file: "var/lib/leapp/livemode/store".into(),
             map: Map::default(),
             layers: vec![Layer {
                 name: "root".into(),

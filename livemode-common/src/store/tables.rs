@@ -41,13 +41,15 @@ pub fn linear(map: &Map, at: u64, bytes: u64, device: &str) -> Vec<Target> {
         .collect()
 }
 
-/// The table of a layer: what is written to it is kept in `changes`, and with `merge` moved to the `origin`.
+/// The table of a layer: what is written to it is kept in `changes`, and with `merge` moved to the `origin`. "PO": persistent, and
+/// once it is full only writes fail (Documentation/admin-guide/device-mapper/snapshot.rst); without the O reads would fail too,
+/// those of the image among them.
 pub fn snapshot(bytes: u64, origin: &str, changes: &str, merge: bool) -> Target {
     Target {
         start: 0,
         sectors: bytes / SECTOR,
         kind: if merge { "snapshot-merge" } else { "snapshot" },
-        parameters: format!("{origin} {changes} P {CHUNK}"),
+        parameters: format!("{origin} {changes} PO {CHUNK}"),
     }
 }
 
@@ -63,7 +65,9 @@ pub enum Fill {
         /// How much of it is the device mapper's own; all of it when nothing is left to merge.
         own: u64,
     },
-    /// It was full, or its device failed: the layer no longer reads or writes.
+    /// There was no room for a write, which is lost; the layer still reads.
+    Full,
+    /// Its device failed: the layer no longer reads or writes.
     Invalid,
     /// The merge has failed; it can be tried again.
     MergeFailed,
@@ -75,11 +79,16 @@ impl Fill {
         matches!(self, Self::Used { used, own, .. } if used == own)
     }
 
+    /// Whether something that was written is lost.
+    pub fn is_lossy(self) -> bool {
+        matches!(self, Self::Full | Self::Invalid)
+    }
+
     /// How full, in per cent.
     pub fn percent(self) -> u64 {
         match self {
             Self::Used { used, total, .. } => used.saturating_mul(100) / total.max(1),
-            Self::Invalid | Self::MergeFailed => 100,
+            Self::Full | Self::Invalid | Self::MergeFailed => 100,
         }
     }
 }
@@ -87,7 +96,8 @@ impl Fill {
 /// The status line of a snapshot: `used/total own`.
 pub fn fill(status: &str) -> Option<Fill> {
     match status.trim() {
-        "Invalid" | "Overflow" => return Some(Fill::Invalid),
+        "Invalid" => return Some(Fill::Invalid),
+        "Overflow" => return Some(Fill::Full),
         "Merge failed" => return Some(Fill::MergeFailed),
         _ => {}
     }
@@ -132,7 +142,7 @@ mod tests {
         let table = snapshot(1 << 20, "253:1", "254:0", false);
         assert_eq!(
             (table.kind, table.sectors, table.parameters.as_str()),
-            ("snapshot", 2048, "253:1 254:0 P 16")
+            ("snapshot", 2048, "253:1 254:0 PO 16")
         );
         assert_eq!(snapshot(1 << 20, "253:1", "254:0", true).kind, "snapshot-merge");
     }
@@ -150,13 +160,15 @@ mod tests {
             ("32/2048 32", used(32, 2048, 32), 1, true),
             ("2000/2048 16", used(2000, 2048, 16), 97, false),
             ("Invalid", Some(Fill::Invalid), 100, false),
-            ("Overflow", Some(Fill::Invalid), 100, false),
+            ("Overflow", Some(Fill::Full), 100, false),
             ("Merge failed", Some(Fill::MergeFailed), 100, false),
         ] {
             let fill = fill(status);
             assert_eq!(fill, expected, "{status}");
             assert_eq!(fill.map(Fill::percent), Some(percent), "{status}");
             assert_eq!(fill.map(Fill::is_merged), Some(merged), "{status}");
+            let lossy = ["Invalid", "Overflow"].contains(&status);
+            assert_eq!(fill.map(Fill::is_lossy), Some(lossy), "{status}");
         }
         assert_eq!(fill("Unknown"), None);
         assert_eq!(fill("1/x 2"), None);

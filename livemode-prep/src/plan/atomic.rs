@@ -169,11 +169,17 @@ impl Atomic {
         )
     }
 
-    /// The header of the store whose extents these are.
+    /// The header of the store `file`, as the source system sees it, whose extents these are.
     ///
     /// # Errors
     /// When they are less than was planned for.
-    pub(crate) fn header(&self, id: &str, map: Map, entry: Option<&OwnEntry>) -> Result<Header, String> {
+    pub(crate) fn header(
+        &self,
+        id: &str,
+        file: &str,
+        map: Map,
+        entry: Option<&OwnEntry>,
+    ) -> Result<Header, String> {
         let mut at = FIXED_BYTES;
         let mut region = |bytes: u64| {
             let region = Region { at, bytes };
@@ -200,6 +206,11 @@ impl Atomic {
             schema: livemode_common::contract::SCHEMA,
             id: id.to_owned(),
             device: self.lies_on().to_owned(),
+            file: file
+                .strip_prefix(&self.mount)
+                .unwrap_or(file)
+                .trim_start_matches('/')
+                .into(),
             map,
             layers,
             kept: self.kept.clone(),

@@ -1,23 +1,16 @@
 //! The layers as they are mapped: what is mounted through them, how full they are, and their merge.
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use livemode_common::dm::{self, Mapped};
 use livemode_common::mountinfo::Mount;
 use livemode_common::store::{fill, Fill, Header, StoreIo, LAYER_PREFIX, STORE_DEVICE};
-use nix::sys::signal::{kill, Signal};
-use nix::unistd::Pid;
 
 /// What ends the name of the device with a layer's kept blocks.
 const CHANGES: &str = "-changes";
-/// Between two looks.
+/// Between two looks at a merge.
 const LOOK: Duration = Duration::from_millis(500);
-/// A layer that is full cannot be read any more: the upgrade is ended before it is, at so many per cent.
-const FULL: u64 = 95;
 
 /// One layer.
 #[derive(Debug, Clone)]
@@ -76,6 +69,16 @@ impl Layers {
             .collect()
     }
 
+    /// What is kept, in bytes.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let fills = self.0.iter().filter_map(|layer| fill(&layer.view.status().ok()?));
+        let used = fills.map(|fill| match fill {
+            Fill::Used { used, .. } => used,
+            _ => 0,
+        });
+        used.sum()
+    }
+
     /// How full the fullest is, in per cent, and which it is.
     pub(crate) fn fullest(&self) -> Option<(u64, &str)> {
         let fills = self.0.iter().filter_map(|layer| {
@@ -85,30 +88,15 @@ impl Layers {
         fills.max()
     }
 
-    /// Ends all that this process has started once a layer is nearly full, until the guard is dropped.
-    pub(crate) fn watch(&self) -> Watch {
-        let (ends, full) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
-        let (layers, until, told) = (self.clone(), Arc::clone(&ends), Arc::clone(&full));
-        let thread = std::thread::spawn(move || {
-            while !until.load(Ordering::Relaxed) {
-                if let Some((percent, mount)) = layers.fullest().filter(|(percent, _)| *percent >= FULL) {
-                    if let Ok(mut told) = told.lock() {
-                        *told = Some(format!(
-                            "the store is full: what was written to {mount} takes {percent} % of its place; build again with \
-                             more free space"
-                        ));
-                    }
-                    end_all_below(std::process::id());
-                    return;
-                }
-                std::thread::sleep(LOOK);
-            }
-        });
-        Watch {
-            ends,
-            full,
-            thread: Some(thread),
-        }
+    /// The mount point of a layer that has lost something: there was no room for it, or its device failed.
+    pub(crate) fn lossy(&self) -> Option<&str> {
+        let is_lossy = |layer: &&Layer| {
+            let status = layer.view.status().ok();
+            status
+                .and_then(|status| fill(&status))
+                .is_some_and(Fill::is_lossy)
+        };
+        self.0.iter().find(is_lossy).map(|layer| layer.mount.as_str())
     }
 
     /// Moves what is kept to the devices, while they are mounted.
@@ -136,69 +124,5 @@ impl Layers {
             say(&format!("{} is on its disk", layer.mount));
         }
         Ok(())
-    }
-}
-
-/// Looks at the layers while leapp runs.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    ends: Arc<AtomicBool>,
-    full: Arc<Mutex<Option<String>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watch {
-    /// Why it has ended what ran, if it has.
-    pub(crate) fn verdict(&self) -> Option<String> {
-        self.full.lock().ok().and_then(|full| full.clone())
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        // A thread that has panicked has nothing more to tell.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-/// The descendants of a process, the youngest first, get SIGKILL.
-fn end_all_below(process: u32) {
-    let tasks = std::fs::read_dir(format!("/proc/{process}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    for task in tasks {
-        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        for child in children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse::<u32>().ok())
-        {
-            end_all_below(child);
-            // One that has ended by itself needs none.
-            let _ = kill(Pid::from_raw(child.cast_signed()), Signal::SIGKILL);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use livemode_common::cmd::Cmd;
-
-    #[test]
-    fn all_that_was_started_is_ended_with_what_that_has_started() {
-        let shell = Cmd::new("sh").args(["-c", "sleep 1000 & wait"]);
-        let mut child = shell.spawn(|_| ()).unwrap();
-        let below = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
-        while below().is_empty() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let sleeper: i32 = below().trim().parse().unwrap();
-        end_all_below(std::process::id());
-        child.wait().unwrap();
-        while kill(Pid::from_raw(sleeper), None).is_ok() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 }

@@ -1,12 +1,15 @@
 //! What happens to a machine, but for power cuts: each by its name.
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::{JOURNAL_LOG, LEAPP_LOG, SOURCE_MOUNT};
+use livemode_common::contract::{JOURNAL_LOG, LEAPP_LOG, SOURCE_MOUNT, STATE_DIR, STORE_FILE};
+use livemode_common::store::protect;
 
 use super::row::Outcome;
+use super::Layout;
 use crate::disk::Mounted;
 use crate::source::{ENTRY, GRUBENV};
 use crate::subject::Subject;
@@ -24,8 +27,11 @@ if os.path.basename(sys.argv[0]) == "leapp":
     subprocess.call(["/bin/sh", "-c", r'''SCRIPT'''])
 exec(open("/usr/bin/leapp-whole").read())
 "#;
+/// In the store's file, behind the marker: the header, twice, and the two slots of the recorder (livemode-common/src/store.rs).
+const HEADER_AT: u64 = 4 << 10;
+const RECORDER_AT: u64 = (4 + 256) << 10;
 /// All that a case changes of the system itself.
-const TOUCHED: [&str; 7] = [
+const TOUCHED: [&str; 10] = [
     GO,
     IMAGE,
     ENTRY,
@@ -33,6 +39,9 @@ const TOUCHED: [&str; 7] = [
     WHOLE_LEAPP,
     FILLER,
     "etc/leapp-standin-fails",
+    "etc/livemode",
+    "etc/livemode/verify.d",
+    "etc/livemode/verify.d/10-no",
 ];
 
 /// What happens.
@@ -43,8 +52,10 @@ pub struct Case {
     what: What,
     /// More words on the boot line.
     words: &'static str,
-    /// Where the machine may rest.
-    pub outcomes: &'static [Outcome],
+    /// Where the machine may rest, of an upgrade in place; nowhere where it has no such case.
+    in_place: &'static [Outcome],
+    /// The same of an upgrade in layers.
+    in_layers: &'static [Outcome],
     /// What its console says.
     pub says: &'static [&'static str],
     /// Paths that are not as they were, because of the case itself.
@@ -67,7 +78,9 @@ const OLD: &[Outcome] = &[Outcome::Old];
 const FIRST: &[Outcome] = &[Outcome::Old, Outcome::New];
 const HOLDING: &[Outcome] = &[Outcome::Holding];
 const NEW: &[Outcome] = &[Outcome::New];
+const NOT_HERE: &[Outcome] = &[];
 
+/// One that ends alike in place and in layers.
 const fn case(
     name: &'static str,
     what: What,
@@ -78,14 +91,28 @@ const fn case(
         name,
         what,
         words: "",
-        outcomes,
+        in_place: outcomes,
+        in_layers: outcomes,
         says,
         touches: &TOUCHED,
     }
 }
 
+/// One that only an upgrade in layers has.
+const fn in_layers(
+    name: &'static str,
+    what: What,
+    outcomes: &'static [Outcome],
+    says: &'static [&'static str],
+) -> Case {
+    Case {
+        in_place: NOT_HERE,
+        ..case(name, what, outcomes, says)
+    }
+}
+
 /// All of them.
-pub const CASES: [Case; 18] = [
+pub const CASES: [Case; 28] = [
     case("image flipped", What::Disk(flip), OLD, &["has the wrong digest"]),
     case("image short", What::Disk(shorten), OLD, &["is too short"]),
     case("image swapped", What::Disk(swap), OLD, &["has the wrong digest"]),
@@ -93,20 +120,32 @@ pub const CASES: [Case; 18] = [
     case("grubenv zeros", What::Disk(|disk| tear(disk, &[0; 1024])), FIRST, &[]),
     case("grubenv short", What::Disk(|disk| tear(disk, b"# GRUB Environment Bl")), FIRST, &[]),
     case("disk full before the boot", What::Disk(fill), OLD, &["No space left on device"]),
-    case(
-        "disk full while leapp runs",
-        What::Leapp("dd if=/dev/zero of=/filler bs=1M; dd if=/dev/zero of=/filler bs=1k oflag=append conv=notrunc"),
-        &[Outcome::Old, Outcome::Holding],
+    Case {
+        in_place: &[Outcome::Old, Outcome::Holding],
+        ..case(
+            "disk full while leapp runs",
+            What::Leapp("dd if=/dev/zero of=/filler bs=1M; dd if=/dev/zero of=/filler bs=1k oflag=append conv=notrunc"),
+            OLD,
+            &["THE UPGRADE FAILED"],
+        )
+    },
+    in_layers(
+        "/boot full while leapp runs",
+        What::Leapp("dd if=/dev/zero of=/boot/filler bs=1M; dd if=/dev/zero of=/boot/filler bs=1k oflag=append conv=notrunc"),
+        OLD,
         &["THE UPGRADE FAILED"],
     ),
     case("log full", What::Disk(full_log), &[Outcome::Old, Outcome::New], &["is not complete"]),
     case("overlay full", What::Console("dd if=/dev/zero of=/filler bs=1M"), NEW, &[]),
-    case(
-        "source read-only",
-        What::Console("echo u >/proc/sysrq-trigger"),
-        HOLDING,
-        &["THE UPGRADE FAILED"],
-    ),
+    Case {
+        in_place: HOLDING,
+        ..case(
+            "source read-only",
+            What::Console("echo u >/proc/sysrq-trigger"),
+            OLD,
+            &["THE UPGRADE FAILED"],
+        )
+    },
     case(
         "leapp fails",
         What::Disk(|disk| Ok(fs::write(disk.at("etc/leapp-standin-fails"), "")?)),
@@ -139,18 +178,43 @@ pub const CASES: [Case; 18] = [
     ),
     Case {
         words: "panic=1",
-        ..case(
-            "panic while leapp runs",
-            What::Console("echo c >/proc/sysrq-trigger"),
-            OLD,
-            &["THE UPGRADE FAILED: attempt 1 did not complete: step 1 of 2; the machine went down"],
-        )
+        ..case("panic while leapp runs", What::Console("echo c >/proc/sysrq-trigger"), OLD, &["the machine went down"])
     },
     Case {
         // No init in the initramfs, and no other root.
         words: "rdinit=/none panic=1",
         ..case("panic before early boot", What::Words, OLD, &["Kernel panic"])
     },
+    in_layers(
+        "verification fails",
+        What::Disk(|disk| {
+            fs::create_dir_all(disk.at("etc/livemode/verify.d"))?;
+            let check = disk.at("etc/livemode/verify.d/10-no");
+            fs::write(&check, "#!/bin/sh\nexit 3\n")?;
+            Ok(fs::set_permissions(check, fs::Permissions::from_mode(0o755))?)
+        }),
+        OLD,
+        &["THE UPGRADE FAILED: verification failed: /etc/livemode/verify.d/10-no"],
+    ),
+    in_layers(
+        "store full",
+        What::Leapp("dd if=/dev/urandom of=/filler bs=1M"),
+        OLD,
+        &["THE UPGRADE FAILED: step 1 of 2: the store is full"],
+    ),
+    in_layers(
+        "store overrun",
+        // Nothing that the upgrade has started, and so nothing that it can end.
+        What::Console("dd if=/dev/urandom of=/run/upgrade/filler bs=1M; sync"),
+        OLD,
+        &["the store is full: there was no room for what was written to /; ", "resetting this machine"],
+    ),
+    in_layers("store gone", What::Disk(|disk| take_store(disk).map(|_| ())), OLD, &["the store is no longer what was built"]),
+    in_layers("store moved", What::Disk(move_store), OLD, &["the store is no longer what was built", "has been moved on its disk"]),
+    in_layers("store's header torn once", What::Disk(|disk| tear_store(disk, HEADER_AT, 1)), NEW, &[]),
+    in_layers("store's header torn twice", What::Disk(|disk| tear_store(disk, HEADER_AT, 33)), OLD, &["reading the store's header"]),
+    in_layers("store's recorder torn", What::Disk(|disk| tear_store(disk, RECORDER_AT, 32)), OLD, &["nothing says where the upgrade stands"]),
+    in_layers("store's marker gone", What::Disk(|disk| tear_store(disk, 0, 1)), OLD, &["the store has been moved since the build"]),
 ];
 
 impl std::fmt::Debug for Case {
@@ -169,6 +233,15 @@ impl Case {
             .iter()
             .find(|case| case.name == name)
             .expect("there is such a case")
+    }
+
+    /// Where the machine may rest; `None` where this layout has no such case.
+    pub fn outcomes(&self, layout: Layout) -> Option<&'static [Outcome]> {
+        let outcomes = match layout {
+            Layout::InPlace => self.in_place,
+            Layout::InLayers => self.in_layers,
+        };
+        Some(outcomes).filter(|outcomes| !outcomes.is_empty())
     }
 
     /// Lets it happen to this machine, which has not started yet.
@@ -251,6 +324,37 @@ fn full_log(disk: &Mounted) -> Result<()> {
         node.args(["c", "1", "7"]).run()?;
     }
     Ok(())
+}
+
+fn store(disk: &Mounted) -> PathBuf {
+    disk.at(STATE_DIR).join(STORE_FILE)
+}
+
+/// What the store holds, whose blocks are others' from now on.
+fn take_store(disk: &Mounted) -> Result<Vec<u8>> {
+    protect(&store(disk), false)?;
+    let content = fs::read(store(disk))?;
+    fs::remove_file(store(disk))?;
+    Ok(content)
+}
+
+/// As a restore from a backup leaves it, while the old blocks still hold what they held.
+fn move_store(disk: &Mounted) -> Result<()> {
+    protect(&store(disk), false)?;
+    let former = store(disk).with_extension("former");
+    fs::rename(store(disk), &former)?;
+    fs::copy(&former, store(disk))?;
+    fs::remove_file(former)?;
+    protect(&store(disk), true)
+}
+
+/// So many blocks of the store's file are torn.
+fn tear_store(disk: &Mounted, at: u64, blocks: usize) -> Result<()> {
+    protect(&store(disk), false)?;
+    let file = OpenOptions::new().write(true).open(store(disk))?;
+    file.write_all_at(&vec![0xa5; blocks << 12], at)?;
+    file.sync_all()?;
+    protect(&store(disk), true)
 }
 
 /// Takes all that is free, root's reserve too.

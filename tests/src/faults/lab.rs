@@ -10,7 +10,7 @@ use livemode_common::sysroot::SysRoot;
 
 use super::row::{judge, End, Found, Outcome, Row};
 use super::tree::Tree;
-use super::{Case, Moment, Story, BOUNDARIES, BOUNDARIES_IN_LAYERS};
+use super::{Case, Moment, Story, BOUNDARIES, BOUNDARIES_IN_LAYERS, MERGE_BEGINS};
 use crate::subject::Subject;
 use crate::testbed::Suite;
 use crate::vm::{Running, Stalled};
@@ -20,6 +20,8 @@ const STAYS: &str = "livemode: this live system stays up";
 const LOG_IN: &str = "login:";
 const LEAPP_RUNS: &str = "livemode: attempt 1, step 1 of 2";
 const PROMPT: &str = "root@demo-source:~#";
+/// The last, or only, file system of the source is.
+const MERGED: &str = "livemode: / is on its disk";
 /// The live system lets everybody in, who reads what it says.
 const CONFIG: &str = "livemode:\n  setup_passwordless_root: true\n";
 
@@ -62,6 +64,34 @@ struct System {
 struct Upgraded {
     system: System,
     whole: Duration,
+    /// What the merge takes the processor, where there is one.
+    merge: Duration,
+}
+
+/// How far a machine has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// What it has taken the processor.
+    spent: Duration,
+    /// The same when the merge began, and when it was over.
+    merge_began: Option<Duration>,
+    merged: Option<Duration>,
+}
+
+impl Progress {
+    fn look(&mut self, running: &Running, console: &str) {
+        self.spent = running.processor_time().unwrap_or_default().max(self.spent);
+        for (shown, seen) in [(MERGE_BEGINS, &mut self.merge_began), (MERGED, &mut self.merged)] {
+            if seen.is_none() && console.contains(shown) {
+                *seen = Some(self.spent);
+            }
+        }
+    }
+
+    fn merge(self) -> Duration {
+        let ends = self.merge_began.zip(self.merged);
+        ends.map_or(Duration::ZERO, |(began, over)| over.saturating_sub(began))
+    }
 }
 
 /// A machine as a reset at some moment leaves it.
@@ -140,15 +170,16 @@ impl Lab {
     /// When the machine cannot be run, or one of the moments never comes.
     pub fn cuts(&self, moments: &[Moment]) -> Result<Vec<Cut>> {
         let subject = self.armed.fork()?;
-        let (cuts, console, whole) = subject.started_until_it_rests(|mut running| {
+        let merge = self.new.get().map_or(Duration::ZERO, |new| new.merge);
+        let (cuts, console, progress) = subject.started_until_it_rests(|mut running| {
             let mut cuts: Vec<Option<Cut>> = moments.iter().map(|_| None).collect();
             let mut fault = None;
-            let mut whole = Duration::ZERO;
+            let mut progress = Progress::default();
             let console = running.until_both(
                 |running, console| {
-                    whole = running.processor_time().unwrap_or_default().max(whole);
+                    progress.look(running, console);
                     for (moment, cut) in moments.iter().zip(&mut cuts).filter(|(_, cut)| cut.is_none()) {
-                        if moment.has_come(running, console) {
+                        if moment.has_come(progress, merge, console) {
                             match frozen(running, &subject, console) {
                                 Ok(frozen) => *cut = Some(frozen),
                                 Err(error) => fault = Some(error),
@@ -161,7 +192,7 @@ impl Lab {
             )?;
             match fault {
                 Some(error) => Err(error),
-                None => Ok((cuts, console, whole)),
+                None => Ok((cuts, console, progress)),
             }
         })?;
         if self.new.get().is_none() {
@@ -173,7 +204,8 @@ impl Lab {
             );
             let tree = Tree::of(subject.mounted()?.path())?;
             let system = System { report, tree };
-            self.new.get_or_init(|| Upgraded { system, whole });
+            let (whole, merge) = (progress.spent, progress.merge());
+            self.new.get_or_init(|| Upgraded { system, whole, merge });
         }
         // What comes after its end is its end.
         let rest = |cut: Option<Cut>| -> Result<Cut> {
@@ -225,8 +257,9 @@ impl Lab {
         let life = life(&subject, None, case.typed().as_deref())?;
         let (boots, end) = (life.boots(), life.end.context("a life without an end")?);
         let (outcome, mut wrong) = self.look(&subject, end, &life.console, case.touches)?;
-        if !case.outcomes.contains(&outcome) {
-            wrong.push(format!("not one of {:?}", case.outcomes));
+        let outcomes = case.outcomes(self.layout).unwrap_or_default();
+        if !outcomes.contains(&outcome) {
+            wrong.push(format!("not one of {outcomes:?}"));
         }
         if let Some(said) = case.says.iter().find(|said| !life.console.contains(**said)) {
             wrong.push(format!("the console does not say '{said}'"));
@@ -316,10 +349,14 @@ impl Life {
 }
 
 impl Moment {
-    fn has_come(&self, running: &Running, console: &str) -> bool {
+    /// `merge` is what a whole merge takes the processor.
+    fn has_come(&self, progress: Progress, merge: Duration, console: &str) -> bool {
         match self {
             Self::Boundary(shown) => console.contains(shown),
-            Self::Time(time) => running.processor_time().is_ok_and(|so_far| so_far >= *time),
+            Self::Time(time) => progress.spent >= *time,
+            Self::Merge(percent) => progress
+                .merge_began
+                .is_some_and(|began| progress.spent >= began + merge * *percent / 100),
         }
     }
 }
@@ -351,6 +388,7 @@ fn described(running: &Running, console: &str) -> String {
 fn life(subject: &Subject, cut: Option<&Moment>, typed: Option<&str>) -> Result<Life> {
     let lived = subject.started_until_it_rests(|mut running| {
         let mut moment = String::new();
+        let mut progress = Progress::default();
         if let Some(typed) = typed {
             running.until(
                 |console| console.contains(LEAPP_RUNS) && console.contains(LOG_IN),
@@ -362,7 +400,8 @@ fn life(subject: &Subject, cut: Option<&Moment>, typed: Option<&str>) -> Result<
         }
         let seen = running.until_both(
             |running, console| {
-                let is_over = cut.is_some_and(|cut| cut.has_come(running, console));
+                progress.look(running, console);
+                let is_over = cut.is_some_and(|cut| cut.has_come(progress, Duration::ZERO, console));
                 // A machine that holds is cut while it does.
                 let is_held = is_held(console);
                 if is_over || (is_held && cut.is_some()) {

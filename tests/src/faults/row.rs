@@ -132,28 +132,32 @@ pub fn judge(found: &Found, old: &[String], new: &[String]) -> (Outcome, Vec<Str
     (outcome, wrong)
 }
 
-/// What became of the machines, as a table.
+/// What became of the machines, as a table for each layout.
 pub fn table(rows: &[Row]) -> String {
-    let mut counts: BTreeMap<&str, BTreeMap<Outcome, u32>> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, BTreeMap<&str, BTreeMap<Outcome, u32>>> = BTreeMap::new();
     for row in rows {
-        *counts
-            .entry(&row.fault)
-            .or_default()
-            .entry(row.outcome)
-            .or_default() += 1;
+        let faults = counts.entry(row.layout).or_default();
+        let outcomes = faults.entry(&row.fault).or_default();
+        *outcomes.entry(row.outcome).or_default() += 1;
     }
-    let width = counts.keys().map(|fault| fault.len()).max().unwrap_or(0).max(5);
-    let mut text = format!("{:<width$}", "fault");
-    for outcome in Outcome::ALL {
-        text.push_str(&format!("{:>10}", outcome.name()));
-    }
-    text.push('\n');
-    for (fault, counts) in counts {
-        text.push_str(&format!("{fault:<width$}"));
+    let names = counts
+        .iter()
+        .flat_map(|(layout, faults)| faults.keys().chain([layout]));
+    let width = names.map(|name| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (layout, faults) in counts {
+        text.push_str(&format!("{layout:<width$}"));
         for outcome in Outcome::ALL {
-            text.push_str(&format!("{:>10}", counts.get(&outcome).copied().unwrap_or(0)));
+            text.push_str(&format!("{:>10}", outcome.name()));
         }
         text.push('\n');
+        for (fault, counts) in faults {
+            text.push_str(&format!("{fault:<width$}"));
+            for outcome in Outcome::ALL {
+                text.push_str(&format!("{:>10}", counts.get(&outcome).copied().unwrap_or(0)));
+            }
+            text.push('\n');
+        }
     }
     text
 }
@@ -277,25 +281,27 @@ mod tests {
     }
 
     #[test]
-    fn the_table_counts_by_fault() {
-        let row = |fault: &str, outcome| Row {
+    fn the_table_counts_by_layout_and_fault() {
+        let row = |layout, fault: &str, outcome| Row {
             seed: 1,
             fault: fault.into(),
             moment: String::new(),
             loader: "",
-            layout: "",
+            layout,
             outcome,
             identical: true,
             boots: 1,
         };
         let rows = [
-            row("power cut", Outcome::Old),
-            row("power cut", Outcome::New),
-            row("power cut", Outcome::Old),
+            row("ext4", "power cut", Outcome::Old),
+            row("ext4", "power cut", Outcome::New),
+            row("xfs", "power cut", Outcome::Old),
+            row("ext4", "power cut", Outcome::Old),
         ];
         assert_eq!(
             table(&rows),
-            "fault           old       new   holding  stranded\npower cut         2         1         0         0\n"
+            "ext4            old       new   holding  stranded\npower cut         2         1         0         0\n\
+             xfs             old       new   holding  stranded\npower cut         1         0         0         0\n"
         );
     }
 }

@@ -131,13 +131,19 @@ fn every_part_has_its_place_in_the_store_or_it_is_too_small() {
         };
         Map::new(&[extent], bytes).unwrap()
     };
-    let header = atomic.header("b1", map(atomic.bytes), None).unwrap();
+    let file = "/var/lib/leapp/livemode/store";
+    let header = atomic.header("b1", file, map(atomic.bytes), None).unwrap();
+    assert_eq!(
+        header.file,
+        std::path::Path::new("var/lib/leapp/livemode/store"),
+        "on its file system"
+    );
     assert_eq!(header.copy.at, 2 * MIB);
     assert_eq!(header.layers[0].changes.at, header.copy.at + header.copy.bytes);
     let end = header.layers[0].changes.at + header.layers[0].changes.bytes;
     assert!(end <= header.map.bytes(), "{end} {}", header.map.bytes());
     assert_eq!(header.layers[0].bytes, 8192 * MIB);
-    let fault = atomic.header("b1", map(1000 * MIB), None).unwrap_err();
+    let fault = atomic.header("b1", file, map(1000 * MIB), None).unwrap_err();
     assert!(fault.starts_with("the store came out too small: "), "{fault}");
 }
 
