@@ -4,6 +4,8 @@
 use livemode_common::contract::LEAPP_LOG;
 use livemode_tests::apart::Before;
 use livemode_tests::subject::Subject;
+#[cfg(feature = "all")]
+use livemode_tests::testbed::Suite;
 use livemode_tests::vm::Running;
 
 const NOTHING: [&str; 0] = [];
@@ -66,6 +68,18 @@ fn vm_an_upgrade_in_layers_ends_in_the_new_system_on_the_disks() {
     ] {
         assert!(!disk.at(gone).exists(), "{gone}");
     }
+}
+
+/// Debian 13 stands near el10.
+#[cfg(feature = "all")]
+#[test]
+fn vm_debian_13_upgrades_in_layers() {
+    let config = "livemode:\n  atomic: require\n";
+    let subject =
+        Subject::apart_with(&std::env::temp_dir(), Suite::Trixie, "apart", config, |_| Ok(())).unwrap();
+    let console = comes_back_with(&subject, 2);
+    assert!(console.contains("livemode: / is on its disk"), "{console}");
+    assert_eq!(told(&subject)["state"], "succeeded");
 }
 
 #[test]

@@ -328,12 +328,17 @@ put volume0 /dev/vg1/root; put volume1 /dev/vdb1; put volume2 /dev/vg1/usr; put 
         arguments: "rd.lvm.lv=vg1/root",
         ..Layout::PLAIN
     };
-    let assembled = Assembled::new(&layout).unwrap();
+    let assembled = in_layers(&layout);
     let store = assembled.manifest.store.as_ref().unwrap();
     assert_eq!(store.path, "/var/lib/leapp/livemode/store");
+}
+
+/// An upgrade each of whose mounts, but for /boot, is a layer; then its entry once more.
+fn in_layers(layout: &Layout) -> Assembled {
+    let assembled = Assembled::new(layout).unwrap();
     let console = assembled.boot().unwrap();
-    for mount in ["/", "/usr", "/var"] {
-        let merged = format!("livemode: {mount} is on its disk");
+    for volume in layout.volumes.iter().filter(|volume| volume.target != "/boot") {
+        let merged = format!("livemode: {} is on its disk", volume.target);
         assert!(console.contains(&merged), "{merged}: {console}");
     }
     assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
@@ -342,6 +347,7 @@ put volume0 /dev/vg1/root; put volume1 /dev/vdb1; put volume2 /dev/vg1/usr; put 
         console.contains("livemode: the upgrade has succeeded already"),
         "{console}"
     );
+    assembled
 }
 
 const LUKS_UUID: &str = "6c697665-6d6f-4d6f-8d6f-00000000000a";

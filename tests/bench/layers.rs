@@ -43,7 +43,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let subject = |name: &str, atomic: &str| {
         // The disk is another one with another package.
         let config = format!("livemode:\n  atomic: {atomic}\n# {}\n", package.display());
-        Subject::apart_with(&std::env::temp_dir(), name, &config, |root| {
+        Subject::apart_with(&std::env::temp_dir(), Suite::Bookworm, name, &config, |root| {
             install(root, &package)
         })
     };

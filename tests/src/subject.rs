@@ -117,21 +117,22 @@ impl Subject {
     /// # Errors
     /// When something cannot be made.
     pub fn apart(dir: &Path, name: &str, config: &str) -> Result<Self> {
-        Self::apart_with(dir, name, config, |_| Ok(()))
+        Self::apart_with(dir, Suite::Bookworm, name, config, |_| Ok(()))
     }
 
-    /// The same after `more` has been done to the source system.
+    /// The same with a target of this suite, after `more` has been done to the source system.
     ///
     /// # Errors
     /// When something cannot be made, and those of `more`.
     pub fn apart_with(
         dir: &Path,
+        suite: Suite,
         name: &str,
         config: &str,
         more: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
         let code = workspace().join("tests/src/apart.rs");
-        let prepared = testbed::arranged(Suite::Bookworm, name, config, Some(&code), |source, second| {
+        let prepared = testbed::arranged(suite, name, config, Some(&code), |source, second| {
             more(source.path())?;
             apart::arrange(source.path(), second)
         })?;

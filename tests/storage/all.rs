@@ -72,6 +72,51 @@ fn vm_sectors_of_4_kib() {
 }
 
 #[test]
+fn vm_an_upgrade_in_layers_on_a_mirror_and_luks_with_sectors_of_4_kib() {
+    let make = format!(
+        "{PARTITION}{MD}
+modprobe dm-crypt
+partition /dev/vdb 300M 2400M; partition /dev/vdc 2400M ''
+array md0 0030 /dev/vdb2 /dev/vdc1
+printf secret >/run/key
+cryptsetup luksFormat -q --type luks2 --uuid {LUKS_UUID} --pbkdf pbkdf2 --pbkdf-force-iterations 1000 /dev/vdc2 /run/key
+cryptsetup open --key-file /run/key /dev/vdc2 var
+put volume0 /dev/md0; put volume1 /dev/vdb1
+put volume2 /dev/mapper/var notrunc # zeros too: what was never written is none there
+finish() {{ cryptsetup close var; mdadm --stop --quiet /dev/md0; }}
+"
+    );
+    in_layers(&Layout {
+        name: "atomic-md-luks-4k",
+        disks: &[2900, 4100],
+        sector: 4096,
+        volumes: &[
+            Volume {
+                device: "/dev/md0",
+                ..ROOT
+            },
+            Volume {
+                target: "/boot",
+                uuid: BOOT_UUID,
+                device: "/dev/vdb1",
+                size_mib: 256,
+                ..ROOT
+            },
+            Volume {
+                device: "/dev/mapper/var",
+                ..VAR
+            },
+        ],
+        make: make.leak(),
+        files: luks().files,
+        boot_entry: "grub",
+        config: "livemode: {atomic: require}\n",
+        arrange: with_boot_apart,
+        ..Layout::PLAIN
+    });
+}
+
+#[test]
 fn vm_nvme() {
     upgrade(&Layout {
         bus: Bus::Nvme,
