@@ -518,7 +518,12 @@ impl Running {
                 return Ok(console);
             }
             if ended {
-                bail!("the machine ended before {what}; its console:\n{}", end(&console));
+                let status = self.process.try_wait()?;
+                let status = status.map(|status| status.to_string()).unwrap_or_default();
+                bail!(
+                    "the machine ended ({status}) before {what}; its console:\n{}",
+                    end(&console)
+                );
             }
             if self.started.elapsed() > LIMIT {
                 bail!(
