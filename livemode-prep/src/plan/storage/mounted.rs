@@ -4,35 +4,50 @@ use std::path::Path;
 use livemode_common::fstab::Entry;
 use livemode_common::mountinfo::{holding, Mount};
 
-use super::{is_remote, types, Setting, Storage};
+use super::{is_bind, is_remote, types, Setting, Storage};
 use crate::facts::storage::StorageFacts;
 
 /// Packages and scripts write below these.
 const WRITTEN_TO: [&str; 6] = ["/boot", "/usr", "/var", "/etc", "/opt", "/root"];
-/// Where the kernel, or nothing but RAM, is.
-const OF_THE_KERNEL: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+/// Where the kernel, or nothing but RAM, is; the last two lead to /run on every system since el7.
+const OF_THE_KERNEL: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/var/run", "/var/lock"];
+/// A bind mount of a bind mount of a bind mount ... is followed so far.
+const DEEPEST: u32 = 8;
 
 /// Whether a path lies where the kernel or RAM is, on every system.
 pub(super) fn is_of_the_kernel(path: &str) -> bool {
     OF_THE_KERNEL.iter().any(|top| Path::new(path).starts_with(top))
 }
 
-/// Whether a directory's content is the kernel's or RAM's: by what is mounted, or where that is not known by the fstab.
+/// Whether a directory's content is the kernel's or RAM's: by what is mounted, or where that is not known by the fstab; and
+/// through the fstab's own bind mounts.
 pub(super) fn is_gone_after_a_reboot(path: &str, fstab: &[Entry], mounts: &[Mount]) -> bool {
-    if is_of_the_kernel(path) {
+    is_gone(Path::new(path), fstab, mounts, DEEPEST)
+}
+
+fn is_gone(path: &Path, fstab: &[Entry], mounts: &[Mount], depth: u32) -> bool {
+    if OF_THE_KERNEL.iter().any(|top| path.starts_with(top)) {
         return true;
     }
-    let path = Path::new(path);
+    let line = fstab
+        .iter()
+        .filter(|entry| entry.fs_file.len() > 1 && path.starts_with(&entry.fs_file))
+        .max_by_key(|entry| entry.fs_file.len());
     let fstype = match holding(mounts, path) {
         Some(mount) if mount.target != Path::new("/") => Some(mount.fstype.as_str()),
         Some(_) => None,
-        None => fstab
-            .iter()
-            .filter(|entry| entry.fs_file.len() > 1 && path.starts_with(&entry.fs_file))
-            .max_by_key(|entry| entry.fs_file.len())
+        None => line
+            .filter(|entry| !is_bind(entry))
             .map(|entry| entry.fs_vfstype.as_str()),
     };
-    fstype.is_some_and(|fstype| fstype != "autofs" && types::is_virtual(fstype))
+    if fstype.is_some_and(|fstype| fstype != "autofs" && types::is_virtual(fstype)) {
+        return true;
+    }
+    let Some(bound) = line.filter(|entry| is_bind(entry) && depth > 0) else {
+        return false;
+    };
+    let below = path.strip_prefix(&bound.fs_file).unwrap_or(path);
+    is_gone(&Path::new(&bound.fs_spec).join(below), fstab, mounts, depth - 1)
 }
 
 impl Storage {
@@ -64,6 +79,10 @@ impl Storage {
                     && !entry.has("comment=systemd.automount")
             };
             if is_mounted || line.is_some_and(|entry| !is_late(entry)) {
+                continue;
+            }
+            if mount.fstype == types::OVERLAY {
+                self.overlay(mount);
                 continue;
             }
             let entry = match line {
@@ -99,6 +118,26 @@ impl Storage {
         }
     }
 
+    /// An overlay that no line has: nothing of an upgrade writes into a container's, or into one that is read-only.
+    fn overlay(&mut self, mount: &Mount) {
+        let target = mount.target.display();
+        let upper = mount
+            .options
+            .iter()
+            .find_map(|option| option.strip_prefix("upperdir="));
+        // podman(1) and dockerd(8) keep what a container writes beside its root.
+        let is_containers = upper.is_some_and(|upper| Path::new(upper).parent() == mount.target.parent());
+        match upper {
+            Some(_) if is_containers => {}
+            Some(_) => self.faults.push(format!(
+                "{target} is an overlay now, though not by /etc/fstab, and the live system would not have it; unmount it"
+            )),
+            None => self.warnings.push(format!(
+                "{target} is a read-only overlay now, which the live system goes without: packages are written beneath it"
+            )),
+        }
+    }
+
     /// The line that would mount it so; none of a directory that is bound onto itself.
     fn entry_of(&self, mount: &Mount, mounts: &[Mount], sources: &StorageFacts) -> Option<Entry> {
         let path = |path: &Path| path.display().to_string();
@@ -109,6 +148,7 @@ impl Storage {
             fs_mntops: options.join(","),
             fs_freq: "0".into(),
             fs_passno: "0".into(),
+            line: 0,
         };
         let mut options: Vec<String> = Vec::new();
         for option in ["ro", "nosuid", "nodev", "noexec"] {
@@ -134,6 +174,10 @@ impl Storage {
             let from = other.target.join(below);
             options.insert(0, "bind".into());
             return (from != mount.target).then(|| line(path(&from), "none", options));
+        }
+        if let Some(file) = sources.backing.get(&mount.source) {
+            options.insert(0, "loop".into());
+            return Some(line(file.clone(), &mount.fstype, options));
         }
         let mut entry = line(mount.source.clone(), &mount.fstype, Vec::new());
         if mount.fstype == "btrfs" {

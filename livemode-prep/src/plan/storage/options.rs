@@ -1,4 +1,6 @@
 //! Which options of a mount and of an encrypted volume come along into the live system, each with its reason. Pure.
+use livemode_common::fstab::{split_options, Quotes};
+
 #[cfg(test)]
 use crate::facts::files::CREDENTIALS;
 
@@ -259,6 +261,25 @@ pub(crate) const VOLUME: Table = &[
         "it names a file that does not come along, or asks at a keyboard",
     ),
 ];
+
+/// The value of `rd.luks.options=`: of which volume it speaks, all without a UUID, and its options that come along.
+pub(crate) fn of_line(value: &str) -> (Option<&str>, String) {
+    const UUID_LENGTH: usize = 36;
+    let (of, options) = match value.split_once('=') {
+        Some((of, options)) if of.len() == UUID_LENGTH && !of.contains(',') => (Some(of), options),
+        _ => (None, value),
+    };
+    let is_kept = |option: &&str| match rule(VOLUME, option) {
+        Some((Rule::Carry, _)) => true,
+        Some((Rule::Bound, _)) => is_short(self::value(option)),
+        _ => false,
+    };
+    let kept: Vec<&str> = split_options(options, Quotes::DoNotCount)
+        .into_iter()
+        .filter(is_kept)
+        .collect();
+    (of, kept.join(","))
+}
 
 /// The rule of an option, and its reason; none for one that is not in the table.
 pub(crate) fn rule(table: Table, option: &str) -> Option<(Rule, &'static str)> {
