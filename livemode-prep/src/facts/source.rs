@@ -138,8 +138,9 @@ fn pretty_name(os_release: &str) -> Option<String> {
 /// Of the running system; of a system on a directory, its own record of them (kernel-install(8)).
 fn kernel_arguments(root: &SysRoot) -> Result<Cmdline> {
     for path in ["proc/cmdline", "etc/kernel/cmdline"].map(|p| root.at(p)) {
-        match fs::read_to_string(&path) {
-            Ok(text) => return Ok(Cmdline::parse(&text)),
+        match fs::read(&path) {
+            // A word with bytes that are no UTF-8 stays behind.
+            Ok(text) => return Ok(Cmdline::parse(&String::from_utf8_lossy(&text))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
         }

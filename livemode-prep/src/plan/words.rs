@@ -154,6 +154,9 @@ pub(crate) enum Fate {
 /// What becomes of a word. `knows` says whether the target's kernel has a module of that name.
 pub(crate) fn fate(word: &Word, knows: &dyn Fn(&str) -> bool) -> Fate {
     let key = word.key.as_str();
+    if word.to_string().contains(char::REPLACEMENT_CHARACTER) {
+        return Fate::Dropped;
+    }
     let is = |known: &&str| matches(known, key);
     if let Some(group) = CARRIED.iter().find(|group| group.words.iter().any(&is)) {
         return Fate::Carried {
@@ -368,6 +371,7 @@ mod tests {
             "rd.luks.crypttab=no",
             "rd.luks.data=a=/dev/sdb",
             "ipv6=off",
+            "console=tty\u{FFFD}",
             "BOOT=x",
         ] {
             let (kept, told) = judged(word);

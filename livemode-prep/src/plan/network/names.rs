@@ -94,7 +94,15 @@ fn rules(files: &Files, path: &str, findings: &mut Findings) -> Option<Item> {
         let names = ["NAME=\"", "NAME:=\""]
             .iter()
             .any(|assignment| plain.starts_with(assignment) || plain.contains(&format!(",{assignment}")));
-        if plain.starts_with('#') || !names {
+        // Read by NetworkManager (its own 85-nm-unmanaged.rules sets it too).
+        let unmanaged = plain.contains("ENV{NM_UNMANAGED}");
+        if unmanaged {
+            findings.warn(format!(
+                "{path}: interfaces that NetworkManager leaves alone stay down in the live system, for nothing else is there that \
+                 would bring them up"
+            ));
+        }
+        if plain.starts_with('#') || !(names || unmanaged) {
             continue;
         }
         if ["PROGRAM", "RUN", "IMPORT{program}"]

@@ -27,10 +27,13 @@ impl Storage {
         let is_required = !is_swap && !entry.has("nofail");
         let mut entry = entry.clone();
         if !is_swap {
-            entry.fs_file = sources.real(&entry.fs_file);
+            entry.fs_file = sources.real(&normal(&entry.fs_file));
         }
         if is_file(&entry.fs_spec) {
             entry.fs_spec = sources.real(&entry.fs_spec);
+        }
+        if entry.has("bind") || entry.has("rbind") {
+            entry.fs_vfstype = "none".into();
         }
         if is_bind(&entry) && mounted::is_gone_after_a_reboot(&entry.fs_spec, fstab, setting.mounts) {
             return;
@@ -178,6 +181,17 @@ impl Storage {
         };
         Ok(())
     }
+}
+
+/// A path without what does not count in it: `//a/./b/` is `/a/b`.
+fn normal(path: &str) -> String {
+    let names = path.split('/').filter(|name| !["", "."].contains(name));
+    names.fold(String::new(), |path, name| format!("{path}/{name}"))
+        + if path.trim_matches('/').is_empty() {
+            "/"
+        } else {
+            ""
+        }
 }
 
 /// A mount point or device, with the line of /etc/fstab that is meant.

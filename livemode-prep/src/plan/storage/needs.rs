@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use livemode_common::cmdline::Word;
 
-use crate::facts::storage::devices::{volume_group, BlockDevice, Devices};
+use crate::facts::storage::devices::{volume_group, Devices};
 
 /// A layer below a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,9 @@ impl Layer {
 }
 
 /// lsblk's TYPE of devices that hold data themselves or that a rule brings up; RAID levels begin with `raid`.
-const KINDS: [&str; 8] = ["disk", "part", "rom", "lvm", "crypt", "mpath", "md", "linear"];
+const KINDS: [&str; 9] = [
+    "disk", "part", "rom", "loop", "lvm", "crypt", "mpath", "md", "linear",
+];
 /// How the kernel names disks that its drivers bring up by themselves (Documentation/admin-guide/devices.txt). Others wait for
 /// somebody: drbd, rbd, nbd, zvols, zram, bcache, the pseudo devices of multipath drivers such as emcpower.
 const DISKS: [&str; 14] = [
@@ -153,23 +155,6 @@ pub(crate) fn understood(devices: &Devices, index: usize) -> Result<(), String> 
     for below in devices.below(index) {
         let device = devices.get(below);
         let kind = device.kind.as_str();
-        if kind == "disk" && !is_brought_up(&device.path) {
-            return why(&device.path, "no disk that the kernel brings up by itself");
-        }
-        if kind == "loop" {
-            return why(
-                &device.path,
-                "a file, which something of this system makes a device of",
-            );
-        }
-        if device.transport == "fcoe" {
-            return why(&device.path, "FCoE");
-        }
-        let on = device.parents.iter().map(|&lower| devices.get(lower));
-        let is_mapped_by_hand = |lower: &BlockDevice| ["lvm", "crypt", "dm"].contains(&lower.kind.as_str());
-        if kind == "part" && on.into_iter().any(is_mapped_by_hand) {
-            return why(&device.path, "a partition within a volume, by kpartx");
-        }
         if !KINDS.contains(&kind) && !kind.starts_with("raid") {
             return why(&device.path, kind);
         }
@@ -183,6 +168,32 @@ pub(crate) fn understood(devices: &Devices, index: usize) -> Result<(), String> 
         let fstype = device.fstype.as_str();
         if below != index && !MEMBERS.contains(&fstype) && fstype != top.fstype {
             return why(&device.path, fstype);
+        }
+    }
+    for below in devices.below(index) {
+        let device = devices.get(below);
+        let is_on = |kinds: &[&str]| {
+            let lower = device
+                .parents
+                .iter()
+                .map(|&lower| devices.get(lower).kind.as_str());
+            lower.into_iter().any(|kind| kinds.contains(&kind))
+        };
+        match device.kind.as_str() {
+            "disk" if !is_brought_up(&device.path) => {
+                return why(&device.path, "no disk that the kernel brings up by itself");
+            }
+            "loop" => {
+                return why(
+                    &device.path,
+                    "a file, which something of this system makes a device of",
+                );
+            }
+            "part" if is_on(&["lvm", "crypt", "dm"]) => {
+                return why(&device.path, "a partition within a volume, by kpartx");
+            }
+            _ if device.transport == "fcoe" => return why(&device.path, "FCoE"),
+            _ => {}
         }
     }
     Ok(())

@@ -290,7 +290,7 @@ mod tests {
             ),
             (
                 "var /dev/disk/by-id/x /key".into(),
-                "var /dev/disk/by-id/x /key headless=true,nofail".into(),
+                format!("var {uuid} /key headless=true,nofail"),
             ),
             (
                 "var /dev/mine /key".into(),
