@@ -14,6 +14,8 @@ use serde_json::{json, Value};
 
 #[path = "field/kinds.rs"]
 mod kinds;
+#[path = "field/started.rs"]
+mod started;
 #[path = "field/units.rs"]
 mod units;
 

@@ -24,6 +24,12 @@ use crate::facts::storage::StorageFacts;
 pub(crate) use needs::{Layer, Needs};
 pub(crate) use options::of_line;
 
+/// What becomes of a mount option, for a test.
+#[cfg(test)]
+pub(crate) fn rule_of(option: &str) -> String {
+    options::rule(options::MOUNT, option).map_or("none".into(), |(rule, _)| format!("{rule:?}"))
+}
+
 /// What the live system makes of one entry of the source's fstab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LiveMount {

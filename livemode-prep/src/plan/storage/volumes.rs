@@ -161,6 +161,13 @@ fn live(
             }
         }
     }
+    // cryptsetup 2.7 took another default (cryptsetup(8), PLAIN MODE), and the data would be read with that.
+    if volume.has("plain") && !volume.has("cipher") {
+        return Err(format!(
+            "the line of {name} in /etc/crypttab{line} does not say the cipher of the plain volume, whose default newer releases have \
+             changed; add cipher= and size= (cryptsetup status {name})"
+        ));
+    }
     let implied = volume.implied_key().filter(|file| sources.keys.contains(file));
     Ok(Volume {
         options: kept.join(","),
@@ -346,6 +353,10 @@ mod tests {
                 "/dev/mapper/var is opened by /gone (/etc/crypttab, line 1), which is not there",
             ),
             ("/dev/urandom", "/dev/mapper/var gets a new key at each boot"),
+            (
+                "/key plain,size=256",
+                "the line of var in /etc/crypttab, line 1 does not say the cipher of the plain volume",
+            ),
             (
                 "/key\u{FFFD}",
                 "the line of var in /etc/crypttab, line 1 has bytes that are no UTF-8",
