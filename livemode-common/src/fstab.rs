@@ -122,7 +122,7 @@ pub enum Quotes {
 /// for both; so is one in quotes for libmount, which mount(8) reads options by, unless a quote stands alone.
 #[must_use]
 pub fn split_options(options: &str, quotes: Quotes) -> Vec<&str> {
-    let counts = quotes == Quotes::Count && options.matches('"').count() % 2 == 0;
+    let counts = quotes == Quotes::Count && options.matches('"').count().is_multiple_of(2);
     let (mut found, mut start) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);
     for (at, c) in options.char_indices() {

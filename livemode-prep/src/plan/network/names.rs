@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_keeps_networkmanager_away_goes_along_and_is_told() {
+        let rule = "SUBSYSTEM==\"net\", ENV{NM_UNMANAGED}=\"1\"\n";
+        let (items, warnings) = named(&[("/etc/udev/rules.d/90-own.rules", rule)], &[]);
+        let kept = format!("# Of the source system's.\n{rule}");
+        assert_eq!(items, [("/etc/udev/rules.d/90-own.rules".to_owned(), kept)]);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("stay down in the live system"),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
     fn two_cards_with_one_address_are_told_apart_by_their_drivers() {
         let mac = Some("00:0d:3a:00:00:01");
         let (items, warnings) = named(

@@ -1,7 +1,7 @@
 //! What early boot must find and open: the image's file system, and the encrypted volumes. Pure.
-use super::volumes::{closed, opened};
+use super::volumes::{closed, opened, unwritten, CLEVIS};
 use super::{Layer, Setting, Storage};
-use crate::facts::storage::crypttab::{line_keys, Key, Volume};
+use crate::facts::storage::crypttab::{line_keys, Key};
 use crate::facts::storage::StorageFacts;
 
 impl Storage {
@@ -187,13 +187,10 @@ impl Storage {
             };
             let name = device.path.trim_start_matches("/dev/mapper/");
             if !below.uuid.is_empty() && !self.early_volumes.iter().any(|volume| volume.name == name) {
-                self.early_volumes.push(Volume {
-                    name: name.to_owned(),
-                    device: format!("UUID={}", below.uuid),
-                    key: "none".into(),
-                    options: "headless=true,nofail".into(),
-                    line: 0,
-                });
+                let tokens = sources.tokens.get(&below.uuid);
+                let is_by_clevis = tokens.is_some_and(|tokens| tokens.iter().any(|token| token == CLEVIS));
+                self.early_volumes
+                    .push(unwritten(name, &below.uuid, is_by_clevis));
             }
         }
     }

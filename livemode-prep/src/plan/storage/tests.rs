@@ -473,3 +473,47 @@ fn early_boot_and_the_live_system_find_a_volume_by_a_name_that_their_udev_gives(
         assert_eq!(devices, [format!("UUID={LUKS}")]);
     }
 }
+
+#[test]
+fn without_a_uuid_early_boot_goes_by_its_crypttab_alone() {
+    // /var on a volume with its header elsewhere, which lies with another below one LVM group.
+    let lsblk = r#"{"blockdevices": [
+        {"name": "/dev/sda", "kname": "/dev/sda", "type": "disk", "children": [
+            {"name": "/dev/mapper/a", "kname": "/dev/dm-0", "type": "crypt", "fstype": "LVM2_member", "children": [
+                {"name": "/dev/mapper/vg-var", "kname": "/dev/dm-2", "type": "lvm", "fstype": "ext4", "uuid": "V"}]}]},
+        {"name": "/dev/sdb", "kname": "/dev/sdb", "type": "disk", "fstype": "crypto_LUKS", "uuid": "L", "children": [
+            {"name": "/dev/mapper/b", "kname": "/dev/dm-1", "type": "crypt", "fstype": "LVM2_member", "children": [
+                {"name": "/dev/mapper/vg-var", "kname": "/dev/dm-2", "type": "lvm", "fstype": "ext4", "uuid": "V"}]}]}]}"#;
+    let mut sources = sources(
+        lsblk,
+        "a /dev/disk/by-id/x /etc/keys/var.key header=/h,timeout=0\n",
+    );
+    sources
+        .links
+        .insert("/dev/disk/by-id/x".into(), "/dev/sda".into());
+    sources.keys.insert("/h".into());
+    sources.tokens.insert("L".into(), vec!["clevis".into()]);
+    let fstab = "UUID=V / ext4 defaults 0 1\n";
+    let storage = model(fstab, &sources, ("/dev/mapper/vg-var", "V"), "");
+    assert_eq!(storage.faults, [""; 0]);
+    let lines: Vec<String> = storage.early_volumes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "a /dev/disk/by-id/x /etc/keys/var.key header=/h,headless=true,nofail",
+            "b UUID=L none timeout=300s,tries=1,nofail",
+        ]
+    );
+    assert_eq!(words(&storage.image), ["rd.lvm.vg=vg"]);
+    assert!(storage.image.hidden_by().contains(&"rd.luks.uuid"));
+    assert!(Needs::default().hidden_by().is_empty());
+}
+
+#[test]
+fn a_volume_that_is_named_but_closed_is_opened_early_all_the_same() {
+    let lsblk = r#"{"blockdevices": [{"name": "/dev/sda", "kname": "/dev/sda", "type": "disk", "fstype": "crypto_LUKS", "uuid": "L"}]}"#;
+    let sources = sources(lsblk, "x UUID=L /etc/keys/var.key timeout=0,discard\n");
+    let storage = model("", &sources, ("", ""), "rd.luks.uuid=l");
+    let lines: Vec<String> = storage.early_volumes.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["x UUID=L /etc/keys/var.key discard,headless=true,nofail"]);
+}

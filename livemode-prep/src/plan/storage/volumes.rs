@@ -103,6 +103,22 @@ fn add(volume: &mut Volume, option: &str) {
     volume.options.push_str(option);
 }
 
+/// The line of a volume that the crypttab does not have.
+pub(super) fn unwritten(name: &str, uuid: &str, is_by_clevis: bool) -> Volume {
+    let volume = Volume {
+        name: name.to_owned(),
+        device: format!("UUID={uuid}"),
+        key: "none".into(),
+        options: String::new(),
+        line: 0,
+    };
+    if is_by_clevis {
+        asked_for_a_while(volume)
+    } else {
+        unasked(volume)
+    }
+}
+
 /// A volume of the crypttab that is not open now, as the live system has it.
 ///
 /// # Errors

@@ -260,3 +260,61 @@ fn what_the_kernel_or_ram_has_is_gone_after_a_reboot() {
         );
     }
 }
+
+#[test]
+fn overlays_count_by_who_writes_to_them() {
+    let root = "/ / xfs /dev/sda1 rw";
+    let of_container = "rw,lowerdir=/l,upperdir=/var/lib/containers/storage/overlay/a/diff,workdir=/w";
+    for (target, options, faults, warnings) in [
+        ("/var/lib/containers/storage/overlay/a/merged", of_container, 0, 0),
+        ("/opt", "rw,lowerdir=/l,upperdir=/srv/diff,workdir=/w", 1, 0),
+        ("/usr", "ro,lowerdir=/l:/usr", 0, 1),
+        ("/home", "rw,lowerdir=/l,upperdir=/srv/diff,workdir=/w", 0, 0),
+    ] {
+        let (lines, storage) = more("", &[root, &format!("/ {target} overlay overlay {options}")]);
+        assert_eq!(lines, [""; 0], "{target}");
+        let found = (storage.faults.len(), storage.warnings.len());
+        assert_eq!(found, (faults, warnings), "{target}: {storage:?}");
+    }
+}
+
+#[test]
+fn a_loop_device_is_mounted_by_its_file() {
+    let mut sources = StorageFacts {
+        devices: Devices::parse(LSBLK).unwrap(),
+        ..StorageFacts::default()
+    };
+    sources.backing.insert("/dev/loop0".into(), "/srv/a.iso".into());
+    let mounts = mounts(&["/ / xfs /dev/sda1 rw", "/ /var/iso iso9660 /dev/loop0 ro"]);
+    let setting = Setting {
+        mounts: &mounts,
+        ..Setting::of_test()
+    };
+    let storage = Storage::model(&fstab::parse(ROOT).unwrap(), &sources, &setting);
+    let lines: Vec<String> = storage
+        .mounts
+        .iter()
+        .map(|mount| mount.entry.to_string())
+        .collect();
+    assert_eq!(lines[1..], ["/srv/a.iso /var/iso iso9660 loop,ro 0 0"]);
+    assert_eq!(storage.faults, [""; 0]);
+}
+
+#[test]
+fn a_bind_mount_of_a_bind_mount_is_followed() {
+    let fstab = fstab::parse(
+        "UUID=R / xfs defaults 0 1\n/proc /a none bind 0 0\n/a/x /b none rbind 0 0\n/srv /c none bind 0 0\n/d /e none bind 0 0\n\
+         /e /d none bind 0 0\n",
+    )
+    .unwrap();
+    for (path, is_gone) in [
+        ("/b/y", true),
+        ("/c", false),
+        ("/d", false),
+        ("/var/run/x", true),
+        ("/var/lock", true),
+        ("/var/runs", false),
+    ] {
+        assert_eq!(is_gone_after_a_reboot(path, &fstab, &[]), is_gone, "{path}");
+    }
+}
