@@ -5,7 +5,7 @@ use anyhow::{bail, Result};
 use serde::{Deserialize, Serialize};
 
 /// One entry, under the names of struct fstab and of leapp's FstabEntry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Device, network share or other source.
     pub fs_spec: String,
@@ -21,12 +21,31 @@ pub struct Entry {
     /// For fsck(8).
     #[serde(default)]
     pub fs_passno: String,
+    /// The line of the file, from 1; 0 where that is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub line: usize,
+}
+
+fn is_zero(line: &usize) -> bool {
+    *line == 0
+}
+
+/// The same wherever it stands.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.fs_spec == other.fs_spec
+            && self.fs_file == other.fs_file
+            && self.fs_vfstype == other.fs_vfstype
+            && self.fs_mntops == other.fs_mntops
+            && self.fs_freq == other.fs_freq
+            && self.fs_passno == other.fs_passno
+    }
 }
 
 impl Entry {
-    /// The options, one by one.
+    /// The options, one by one ([`split_options`]).
     pub fn options(&self) -> impl Iterator<Item = &str> {
-        self.fs_mntops.split(',').filter(|o| !o.is_empty())
+        split_options(&self.fs_mntops, Quotes::Count).into_iter()
     }
 
     /// Whether `option` is among the options.
@@ -48,6 +67,7 @@ impl Entry {
             fs_mntops: field(&self.fs_mntops),
             fs_freq,
             fs_passno,
+            line: self.line,
         }
     }
 
@@ -87,6 +107,39 @@ impl fmt::Display for Entry {
             or(&self.fs_passno, "0")
         )
     }
+}
+
+/// Whether a comma between double quotes separates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quotes {
+    /// Not for mount(8): `context="system_u:object_r:x:s0:c1,c2"` is one option.
+    Count,
+    /// It does, as in crypttab(5).
+    DoNotCount,
+}
+
+/// The options of fstab(5) and crypttab(5), one by one, as they are written. A comma behind a backslash is a part of its option
+/// for both; so is one in quotes for libmount, which mount(8) reads options by, unless a quote stands alone.
+#[must_use]
+pub fn split_options(options: &str, quotes: Quotes) -> Vec<&str> {
+    let counts = quotes == Quotes::Count && options.matches('"').count().is_multiple_of(2);
+    let (mut found, mut start) = (Vec::new(), 0);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, c) in options.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' if counts => is_quoted = !is_quoted,
+            ',' if !is_quoted => {
+                found.push(&options[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&options[start..]);
+    found.retain(|option| !option.is_empty());
+    found
 }
 
 /// What glibc's getmntent(3) takes of a line, in bytes: its buffer less the newline and the end.
@@ -137,6 +190,7 @@ pub fn parse(text: impl AsRef<[u8]>) -> Result<Vec<Entry>> {
             },
             fs_freq,
             fs_passno,
+            line: number + 1,
         });
     }
     Ok(entries)
@@ -269,6 +323,7 @@ mod tests {
             fs_mntops: "defaults".into(),
             fs_freq: "0".into(),
             fs_passno: "#".into(),
+            line: 0,
         };
         assert_eq!(
             raw.decoded(),
@@ -317,6 +372,7 @@ while True:
                 fs_mntops: field(1),
                 fs_freq: (number % 3).to_string(),
                 fs_passno: (number % 5).to_string(),
+                line: 0,
             })
             .filter(|entry| entry.not_carried().is_none())
             .collect();
@@ -336,6 +392,39 @@ while True:
         assert_eq!(said.lines().collect::<Vec<_>>(), meant);
         // And we read what we write.
         assert_eq!(parse(&lines).unwrap(), entries);
+    }
+
+    #[test]
+    fn a_comma_in_quotes_or_behind_a_backslash_is_none() {
+        for (options, quoted, plain) in [
+            ("a,,b=c,", vec!["a", "b=c"], vec!["a", "b=c"]),
+            (
+                r#"rw,context="u:r:t:s0:c1,c2",nofail"#,
+                vec!["rw", r#"context="u:r:t:s0:c1,c2""#, "nofail"],
+                vec!["rw", r#"context="u:r:t:s0:c1"#, r#"c2""#, "nofail"],
+            ),
+            (
+                r"header=/a\,b,luks",
+                vec![r"header=/a\,b", "luks"],
+                vec![r"header=/a\,b", "luks"],
+            ),
+            (r"a\\,b", vec![r"a\\", "b"], vec![r"a\\", "b"]),
+            (
+                r#"pass=a"b,nofail"#,
+                vec![r#"pass=a"b"#, "nofail"],
+                vec![r#"pass=a"b"#, "nofail"],
+            ),
+            ("", vec![], vec![]),
+        ] {
+            assert_eq!(split_options(options, Quotes::Count), quoted, "{options}");
+            assert_eq!(split_options(options, Quotes::DoNotCount), plain, "{options}");
+        }
+    }
+
+    #[test]
+    fn each_entry_knows_its_line() {
+        let entries = parse("# comment\n\na / t\n  # another\nb /b t\n").unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [3, 5]);
     }
 
     #[test]

@@ -100,15 +100,20 @@ impl Facts {
         let tools = Tools::look();
         let table = source::MountTable::read(root)?;
         let source = Source::look(root, leapp, &config.squashfs_image_path, &table)?;
-        let fstab = source.fstab.clone().unwrap_or_default();
-        let storage = StorageFacts::look(root, &fstab, &source.mounts, table.is_own)?;
+        let storage = StorageFacts::look(root, &source, table.is_own)?;
         let asked = Asked {
             packages: scope.packages,
             modaliases: &storage.modaliases(),
         };
         Ok(Self {
             schema: SCHEMA,
-            files: Files::look(root, &config, &fstab, &storage.crypttab)?,
+            files: Files::look(
+                root,
+                &config,
+                source.fstab.as_deref().unwrap_or_default(),
+                &storage.crypttab,
+                &source.arguments,
+            )?,
             nics: nics::look(root),
             volumes: Volumes::look(root, &source.mounts)?,
             source,

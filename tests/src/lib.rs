@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod binaries;
 pub mod cache;
 pub mod container;
+pub mod described;
 pub mod disk;
 pub mod faults;
 pub mod golden;

@@ -6,9 +6,11 @@ use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
 use livemode_common::contract::JOURNAL_LOG;
+use livemode_tests::container::Changed;
 use livemode_tests::disk::Mounted;
 use livemode_tests::server::{free_port, Process};
 use livemode_tests::source::wait_for;
+use livemode_tests::testbed::{self, Suite};
 use livemode_tests::vm::Bus;
 
 use super::*;
@@ -446,4 +448,61 @@ finish() {{ multipath -F >/dev/null; }}\n"
         ..plain("multipath")
     });
     assert!(console.contains("/dev/dm-0 is mounted as root"), "{console}");
+}
+
+/// The header of the encrypted volume that the image lies on is a file of the root: early boot has neither a UUID nor a header on
+/// the disk to go by.
+#[test]
+fn vm_an_encrypted_volume_whose_header_is_a_file() {
+    const FORMAT: &str =
+        "luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --luks2-keyslots-size 512k \
+                          --luks2-metadata-size 16k --uuid 6c697665-6d6f-4d6f-8d6f-00000000000a";
+    // Before the build there is no header yet, and lsblk says the same with any.
+    let make = format!(
+        "{PARTITION}
+modprobe dm-crypt
+partition /dev/vdb 2400M ''
+printf secret >/run/key
+mkdir /run/source
+mount -o ro /dev/disk/by-id/virtio-volume0 /run/source
+header=/run/source/etc/keys/var.header
+if [ ! -e $header ]; then
+    header=/run/header
+    cryptsetup {FORMAT} --header $header /dev/vdb2 /run/key
+fi
+cryptsetup open --header $header --key-file /run/key /dev/vdb2 var
+umount /run/source
+put volume0 /dev/vdb1
+put volume1 /dev/mapper/var notrunc
+finish() {{ cryptsetup close var; }}
+"
+    );
+    let layout = Layout {
+        name: "luks-header",
+        make: make.leak(),
+        files: &[
+            (
+                "etc/crypttab",
+                "var PARTUUID=6c697665-6d6f-4d6f-8d6f-0000000001b2 /etc/keys/var.key luks,header=/etc/keys/var.header,timeout=0\n",
+            ),
+            ("etc/keys/var.key", "secret"),
+        ],
+        arrange: |root| {
+            let container = Changed::of(&testbed::container(Suite::Bookworm)?)?;
+            fs::write(container.at("tmp/key"), "secret")?;
+            fs::File::create(container.at("tmp/disk"))?.set_len(32 << 20)?;
+            let words = FORMAT.split_whitespace();
+            container
+                .inside("cryptsetup")
+                .args(words)
+                .args(["--header", "/tmp/header", "/tmp/disk", "/tmp/key"])
+                .run()?;
+            fs::copy(container.at("tmp/header"), root.join("etc/keys/var.header"))?;
+            Ok(())
+        },
+        ..luks()
+    };
+    let (assembled, _) = upgrade(&layout);
+    let arguments = &assembled.manifest.boot.arguments;
+    assert!(!arguments.contains("rd.luks.uuid"), "{arguments}");
 }

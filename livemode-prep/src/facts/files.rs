@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
+use livemode_common::cmdline::Cmdline;
 use livemode_common::config::Config;
 use livemode_common::container::ContainerDir;
 use livemode_common::fsio;
@@ -12,7 +13,7 @@ use livemode_common::fstab::Entry;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
-use super::storage::crypttab::{Key, Volume};
+use super::storage::crypttab::{line_keys, Key, Volume};
 
 pub(crate) mod names;
 pub(crate) mod sshd;
@@ -86,6 +87,7 @@ impl Files {
         config: &Config,
         fstab: &[Entry],
         crypttab: &[Volume],
+        arguments: &Cmdline,
     ) -> Result<Self> {
         let source = ContainerDir::new(root.path());
         let mut files = Self {
@@ -119,7 +121,9 @@ impl Files {
             .into_iter()
             .chain(key_files)
             .chain(crypttab.iter().filter_map(Volume::header).map(str::to_owned))
-            .chain(credentials.map(str::to_owned));
+            .chain(credentials.map(str::to_owned))
+            .chain(crypttab.iter().filter_map(Volume::implied_key))
+            .chain(line_keys(arguments).into_iter().map(|key| key.path));
         for path in named.collect::<Vec<_>>() {
             files.take(&source, &path, false)?;
         }
@@ -329,7 +333,14 @@ mod tests {
         put(s, "etc/sysconfig/network-scripts/own.pem", "x", 0o640);
         put(s, "etc/pki/ca.pem", "x", 0o644);
         put(s, "etc/lvm/devices/system.devices", "x", 0o600);
-        let files = Files::look(&SysRoot::new(s), &Config::default(), &[], &[]).unwrap();
+        let files = Files::look(
+            &SysRoot::new(s),
+            &Config::default(),
+            &[],
+            &[],
+            &Cmdline::default(),
+        )
+        .unwrap();
         assert_eq!(
             files.below(CONNECTIONS).collect::<Vec<_>>(),
             ["/etc/NetworkManager/system-connections/office.nmconnection"]

@@ -100,7 +100,7 @@ impl Source {
             release: release(&source),
             fstab: match leapp.fstab() {
                 // leapp splits the lines and leaves the fields as they are written.
-                Some(fstab) => Ok(fstab.iter().map(Entry::decoded).collect()),
+                Some(fstab) => Ok(numbered(fstab.iter().map(Entry::decoded), root)),
                 None => read_fstab(root),
             },
             fips: arguments.last("fips").is_some_and(|v| v != "0")
@@ -138,8 +138,9 @@ fn pretty_name(os_release: &str) -> Option<String> {
 /// Of the running system; of a system on a directory, its own record of them (kernel-install(8)).
 fn kernel_arguments(root: &SysRoot) -> Result<Cmdline> {
     for path in ["proc/cmdline", "etc/kernel/cmdline"].map(|p| root.at(p)) {
-        match fs::read_to_string(&path) {
-            Ok(text) => return Ok(Cmdline::parse(&text)),
+        match fs::read(&path) {
+            // A word with bytes that are no UTF-8 stays behind.
+            Ok(text) => return Ok(Cmdline::parse(&String::from_utf8_lossy(&text))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
         }
@@ -151,6 +152,18 @@ pub(crate) fn read_fstab(root: &SysRoot) -> Result<Vec<Entry>, String> {
     let path = root.at("etc/fstab");
     let text = fs::read(&path).map_err(|e| format!("reading {}: {e}", path.display()))?;
     fstab::parse(text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Entries that come without the numbers of their lines, with those that they have in the file.
+fn numbered(entries: impl Iterator<Item = Entry>, root: &SysRoot) -> Vec<Entry> {
+    let file = read_fstab(root).unwrap_or_default();
+    let line = |entry: &Entry| file.iter().find(|known| *known == entry).map(|known| known.line);
+    entries
+        .map(|entry| Entry {
+            line: line(&entry).unwrap_or_default(),
+            ..entry
+        })
+        .collect()
 }
 
 fn read_line(path: &Path) -> Option<String> {

@@ -11,14 +11,14 @@ use anyhow::Result;
 use livemode_common::cmd::Cmd;
 use livemode_common::container::ContainerDir;
 use livemode_common::fstab::Entry;
-use livemode_common::mountinfo::Mount;
 use livemode_common::sysroot::SysRoot;
 use serde::{Deserialize, Serialize};
 
-use self::crypttab::{Key, Volume};
+use self::crypttab::{line_keys, Key, Volume};
 use self::devices::{lsblk, Devices};
 use self::drivers::Driver;
 use super::files::credentials_file;
+use super::source::Source;
 use super::tools::ASKING;
 
 const BY_ID: &str = "dev/disk/by-id";
@@ -41,8 +41,9 @@ pub(crate) struct StorageFacts {
     /// Paths of the fstab that lead elsewhere, and where: links followed inside the source.
     #[serde(default)]
     pub(crate) real: BTreeMap<String, String>,
-    /// Whether this is the running system, whose devices must be there.
-    pub(crate) is_own: bool,
+    /// The files behind loop devices, by the kernel's paths of these.
+    #[serde(default)]
+    pub(crate) backing: BTreeMap<String, String>,
     /// The kernel's drivers of its disks, by their paths.
     #[serde(default)]
     pub(crate) drivers: BTreeMap<String, Vec<Driver>>,
@@ -50,8 +51,10 @@ pub(crate) struct StorageFacts {
 
 impl StorageFacts {
     /// Where lsblk cannot tell of devices, or would tell of another system's, none are known, and nothing is said against
-    /// them. `mounts` are the source's, `own_view` is whether it sees itself: not so in a directory without its /proc.
-    pub(crate) fn look(root: &SysRoot, fstab: &[Entry], mounts: &[Mount], own_view: bool) -> Result<Self> {
+    /// them. `own_view` is whether the source sees itself: not so in a directory without its /proc.
+    pub(crate) fn look(root: &SysRoot, source: &Source, own_view: bool) -> Result<Self> {
+        let fstab = source.fstab.as_deref().unwrap_or_default();
+        let mounts = &source.mounts;
         let devices = match own_view.then(|| lsblk().limit(ASKING).output()) {
             Some(Ok((status, json, _))) if status.success() => Devices::parse(&json)?,
             _ => Devices::default(),
@@ -61,9 +64,9 @@ impl StorageFacts {
         let crypttab = crypttab::parse(&String::from_utf8_lossy(&crypttab));
         let specs = fstab.iter().map(|entry| &entry.fs_spec);
         let specs = specs.chain(crypttab.iter().map(|volume| &volume.device));
-        let source = ContainerDir::new(root.path());
+        let system = ContainerDir::new(root.path());
         let node = |path: &str| {
-            let inside = source.resolve(path).ok().filter(|at| at.exists());
+            let inside = system.resolve(path).ok().filter(|at| at.exists());
             let inside = inside.map(|at| root.inside(&at));
             let node = inside.or_else(|| Path::new(path).canonicalize().ok())?;
             Some(node.display().to_string())
@@ -78,7 +81,10 @@ impl StorageFacts {
         });
         let headers = crypttab.iter().filter_map(Volume::header);
         let credentials = fstab.iter().flat_map(Entry::options).filter_map(credentials_file);
+        let implied = crypttab.iter().filter_map(Volume::implied_key);
+        let of_line = line_keys(&source.arguments).into_iter().map(|key| key.path);
         let named = keys.chain(headers.chain(credentials).map(str::to_owned));
+        let named = named.chain(implied).chain(of_line);
         Ok(Self {
             mounted: mounts
                 .iter()
@@ -90,7 +96,7 @@ impl StorageFacts {
             keys: named.filter(|file| root.at(file).is_file()).collect(),
             tokens: tokens(&devices),
             drivers: drivers::look(root, &devices),
-            is_own: root.path() == Path::new("/"),
+            backing: backing(root),
             crypttab,
             devices,
         })
@@ -119,6 +125,45 @@ impl StorageFacts {
     /// Where a path of the source leads.
     pub(crate) fn real(&self, path: &str) -> String {
         self.real.get(path).cloned().unwrap_or_else(|| path.to_owned())
+    }
+
+    /// The name by which a device is found whatever the source's udev rules and its kernel's numbers are; none where its own
+    /// is as good.
+    ///
+    /// # Errors
+    /// When only the source's rules give the name, and the device has no other.
+    pub(crate) fn lasting(&self, spec: &str, index: usize) -> Result<Option<String>, String> {
+        if devices::is_lasting(spec) || self.is_mapped(spec, index) {
+            return Ok(None);
+        }
+        match self.lasting_name(index) {
+            None if self.is_of_rules(spec, index) => Err(format!(
+                "{spec} is a name that only the source system's udev rules give, and {} has no UUID; name it by another in \
+                 /etc/fstab",
+                self.devices.get(index).path
+            )),
+            name => Ok(name),
+        }
+    }
+
+    /// Whether a name is none that any system's udev or kernel gives.
+    pub(crate) fn is_of_rules(&self, spec: &str, index: usize) -> bool {
+        !spec.contains('=') && !devices::is_udevs(spec) && !self.devices.is_kernel_name(spec, index)
+    }
+
+    /// Whether the kernel gives a name by the order in which it finds devices.
+    pub(crate) fn may_be_another(&self, spec: &str) -> bool {
+        let device = self.devices.at(spec).map(|index| self.devices.get(index));
+        device.is_some_and(|device| ["disk", "part"].contains(&device.kind.as_str()) && device.path == spec)
+            && !devices::is_udevs(spec)
+    }
+
+    /// Whether it is a name of the device mapper's: those stay, with LVM's other form of them.
+    fn is_mapped(&self, spec: &str, index: usize) -> bool {
+        let path = &self.devices.get(index).path;
+        path.starts_with("/dev/mapper/")
+            && self.devices.is_kernel_name(spec, index)
+            && !spec.starts_with("/dev/dm-")
     }
 
     /// A name that does not hang on the source's udev rules: the UUID, or what else only this device has.
@@ -172,6 +217,20 @@ fn real(root: &SysRoot, fstab: &[Entry]) -> BTreeMap<String, String> {
         .filter_map(|path| Some((path.to_owned(), leads(path)?)))
         .filter(|(path, to)| path != to)
         .collect()
+}
+
+/// From sysfs (losetup(8) reads it there too).
+fn backing(root: &SysRoot) -> BTreeMap<String, String> {
+    let devices = fs::read_dir(root.at("sys/block")).into_iter().flatten().flatten();
+    let file = |entry: fs::DirEntry| {
+        let file = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
+        let device = Path::new("/dev").join(entry.file_name());
+        Some((
+            device.display().to_string(),
+            file.trim_end_matches('\n').to_owned(),
+        ))
+    };
+    devices.filter_map(file).collect()
 }
 
 fn by_id(root: &SysRoot) -> BTreeMap<String, String> {

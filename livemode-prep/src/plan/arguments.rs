@@ -115,9 +115,12 @@ pub(crate) fn arguments(
     };
     let kept = words::fates(source, knows)
         .filter(|(word, fate)| {
-            matches!(fate, Fate::Carried { .. }) && !ours.contains(&word.key) && !is_off(word)
+            matches!(fate, Fate::Carried { .. })
+                && !ours.contains(&word.key)
+                && !is_off(word)
+                && !storage.hidden_by().contains(&word.key.as_str())
         })
-        .map(|(word, _)| word.clone());
+        .filter_map(|(word, _)| words::for_early_boot(word));
     // A UUID of the source's may be written in any case, with a prefix, or cut short.
     let says = |known: &Word, word: &Word| {
         let value = |word: &Word| {

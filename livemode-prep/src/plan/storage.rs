@@ -22,6 +22,13 @@ use crate::facts::storage::crypttab::Volume;
 use crate::facts::storage::drivers::Driver;
 use crate::facts::storage::StorageFacts;
 pub(crate) use needs::{Layer, Needs};
+pub(crate) use options::of_line;
+
+/// What becomes of a mount option, for a test.
+#[cfg(test)]
+pub(crate) fn rule_of(option: &str) -> String {
+    options::rule(options::MOUNT, option).map_or("none".into(), |(rule, _)| format!("{rule:?}"))
+}
 
 /// What the live system makes of one entry of the source's fstab.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +62,8 @@ pub(crate) struct Storage {
     pub(crate) required_disks: BTreeSet<String>,
     /// For the initramfs.
     pub(crate) early_volumes: Vec<Volume>,
+    /// Files of keys that the kernel's line names, for the initramfs.
+    pub(crate) line_keys: Vec<String>,
     /// For the live system.
     pub(crate) live_volumes: Vec<Volume>,
     pub(crate) faults: Vec<String>,
@@ -201,7 +210,8 @@ impl Storage {
         const REMEDY: &str = "needs the network in the live system; set setup_network_manager: true";
         let is_remote = |mount: &LiveMount| is_remote(&mount.entry) || mount.entry.has("_netdev");
         for mount in self.mounts.iter().filter(|mount| is_remote(mount)) {
-            let text = format!("{}: {} {REMEDY}", mount.entry.fs_file, mount.spec);
+            let name = entries::with_line(&mount.entry.fs_file, &mount.entry);
+            let text = format!("{name}: {} {REMEDY}", mount.spec);
             if mount.is_required {
                 self.faults.push(text);
             } else {

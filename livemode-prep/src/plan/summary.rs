@@ -9,6 +9,7 @@ use super::findings::Findings;
 use super::items::Item;
 use super::space::Budget;
 use crate::args::EntryKeeper;
+use crate::facts::storage::crypttab::Volume;
 
 const UNKNOWN: &str = "unknown";
 
@@ -139,6 +140,7 @@ impl BuildPlan {
     /// As a program reads it.
     pub(crate) fn to_json(&self) -> Value {
         let items = |items: &[Item]| items.iter().map(Item::to_json).collect::<Vec<_>>();
+        let lines = |volumes: &[Volume]| volumes.iter().map(Volume::to_string).collect::<Vec<_>>();
         let (next, after) = self.boots();
         let target = self.target.as_ref();
         json!({
@@ -162,6 +164,8 @@ impl BuildPlan {
             "packages": {"required": self.required_packages, "missing": self.missing_packages},
             "arguments": self.shown_arguments(),
             "storage": self.storage.describe(),
+            "crypttab": lines(&self.storage.live_volumes),
+            "initramfs_crypttab": lines(&self.storage.early_volumes),
             "mounts": self.mounts.iter().map(Entry::to_string).collect::<Vec<_>>(),
             "space": self.budgets,
         })

@@ -6,6 +6,7 @@ use super::boot_entry::EntryChoice;
 use super::build_plan::BuildPlan;
 use crate::facts::Facts;
 
+mod anew;
 mod atomic;
 mod commands;
 mod findings;

@@ -2,6 +2,8 @@
 //! modules that the target's kernel has. Pure.
 use livemode_common::cmdline::{Cmdline, Word};
 
+use super::storage::of_line;
+
 /// Words that come along for one reason.
 pub(crate) struct Group {
     pub(crate) title: &'static str,
@@ -41,8 +43,9 @@ pub(crate) const CARRIED: [Group; 8] = [
         why: "early boot brings up what the image lies on (dracut.cmdline(7)); a word that turns off a layer which the \
               image needs stays behind all the same",
         words: &[
-            "rd.md", "rd.md.*", "rd.dm", "rd.lvm.vg", "rd.lvm.conf", "rd.multipath", "multipath", "rd.luks",
-            "rd.luks.*", "luks.uuid", "luks.name", "luks.options", "luks.key", "netroot", "iscsi_initiator",
+            "rd.md", "rd.md.uuid", "rd.md.conf", "rd.md.imsm", "rd.md.ddf", "rd.dm", "rd.lvm.vg", "rd.lvm.conf", "rd.multipath", "multipath", "rd.luks",
+            "rd.luks.uuid", "rd.luks.name", "rd.luks.options", "rd.luks.key", "rd.luks.partuuid", "rd.luks.serial",
+            "rd.luks.allow-discards", "luks.uuid", "luks.name", "luks.options", "luks.key", "netroot", "iscsi_initiator",
             "iscsi_target_*", "iscsi_in_*", "iscsi_username", "iscsi_password", "iscsi_firmware", "rd.iscsi.*",
             "iscsi_param", "rd.fcoe", "fcoe", "rd.nvmf.*", "rd.nonvmf", "rd.nfs.domain", "rd.dasd", "rd.dasd_mod.*",
             "rd.zfcp", "rd.zfcp.*", "rd.zdev", "rd.cio_accept", "cio_ignore", "dasd", "rootdelay", "rootwait", "raid",
@@ -151,6 +154,9 @@ pub(crate) enum Fate {
 /// What becomes of a word. `knows` says whether the target's kernel has a module of that name.
 pub(crate) fn fate(word: &Word, knows: &dyn Fn(&str) -> bool) -> Fate {
     let key = word.key.as_str();
+    if word.to_string().contains(char::REPLACEMENT_CHARACTER) {
+        return Fate::Dropped;
+    }
     let is = |known: &&str| matches(known, key);
     if let Some(group) = CARRIED.iter().find(|group| group.words.iter().any(&is)) {
         return Fate::Carried {
@@ -181,6 +187,17 @@ pub(crate) fn fate(word: &Word, knows: &dyn Fn(&str) -> bool) -> Fate {
         }
         _ => Fate::Dropped,
     }
+}
+
+/// A word that comes along, with what of its value is right in early boot: options of volumes go by the table of the crypttab.
+pub(crate) fn for_early_boot(word: &Word) -> Option<Word> {
+    let value = match (word.key.as_str(), &word.value) {
+        ("rd.luks.options" | "luks.options", Some(value)) => value,
+        _ => return Some(word.clone()),
+    };
+    let (of, options) = of_line(value);
+    let of = of.map(|uuid| format!("{uuid}=")).unwrap_or_default();
+    (!options.is_empty()).then(|| Word::pair(&word.key, format!("{of}{options}")))
 }
 
 /// The source's words with what becomes of each; what stands behind `--` is for init(8) (Documentation/admin-guide/
@@ -348,7 +365,13 @@ mod tests {
             "systemd.",
             "consoles=tty0",
             "rd.lvm.vgs=a",
+            "rd.md.waitclean=1",
+            "rd.luks.timeout=0",
+            "rd.luks.key.tout=0",
+            "rd.luks.crypttab=no",
+            "rd.luks.data=a=/dev/sdb",
             "ipv6=off",
+            "console=tty\u{FFFD}",
             "BOOT=x",
         ] {
             let (kept, told) = judged(word);
@@ -369,6 +392,24 @@ mod tests {
         let line = "BOOT_IMAGE=(hd0,gpt2)/vmlinuz root=UUID=1 ro rootflags=subvol=root rd.lvm.lv=a/root rhgb quiet loglevel=3 \
                     resume=/dev/mapper/cs-swap panic=5 enforcing=1 plymouth.enable=1 initrd=/x";
         assert_eq!(judged(line), (String::new(), None));
+    }
+
+    #[test]
+    fn options_of_volumes_go_by_the_table_of_the_crypttab() {
+        const UUID: &str = "6c697665-6d6f-4d6f-8d6f-00000000000a";
+        for (value, kept) in [
+            ("tpm2-device=auto,timeout=0", Some("tpm2-device=auto".to_owned())),
+            ("timeout=0,x-systemd.device-timeout=0,header=/x", None),
+            ("token-timeout=30s", Some("token-timeout=30s".to_owned())),
+        ] {
+            for of in [String::new(), format!("{UUID}=")] {
+                let word = Word::pair("rd.luks.options", format!("{of}{value}"));
+                let kept = kept.as_ref().map(|kept| format!("rd.luks.options={of}{kept}"));
+                assert_eq!(for_early_boot(&word).map(|word| word.to_string()), kept, "{word}");
+            }
+        }
+        let other = Word::pair("rd.luks.key", "timeout=0");
+        assert_eq!(for_early_boot(&other), Some(other));
     }
 
     #[test]

@@ -9,6 +9,10 @@ use super::{File, Files};
 
 /// What holds for all profiles of initscripts.
 pub(crate) const SYSCONFIG: &str = "/etc/sysconfig/network";
+/// Routes that no profile has, by initscripts.
+pub(crate) const STATIC_ROUTES: &str = "/etc/sysconfig/static-routes";
+/// NetworkManager's main file.
+pub(crate) const NM_MAIN: &str = "/etc/NetworkManager/NetworkManager.conf";
 /// An admin's names of interfaces, by systemd.link(5).
 pub(crate) const LINKS: &str = "/etc/systemd/network";
 /// An admin's rules of udev.
@@ -23,7 +27,10 @@ pub(crate) const LOCALTIME: &str = "/etc/localtime";
 impl Files {
     /// What gives interfaces and machines their names, and the clock its zone.
     pub(super) fn take_names(&mut self, source: &ContainerDir) -> Result<()> {
-        for path in HOSTS.iter().chain(&[SYSCONFIG, NSSWITCH, ADJTIME]) {
+        for path in HOSTS
+            .iter()
+            .chain(&[SYSCONFIG, STATIC_ROUTES, NM_MAIN, NSSWITCH, ADJTIME])
+        {
             self.take(source, path, true)?;
         }
         self.take(source, LOCALTIME, false)?;
@@ -63,6 +70,7 @@ mod tests {
     use livemode_common::sysroot::SysRoot;
 
     use super::*;
+    use livemode_common::cmdline::Cmdline;
 
     fn put(dir: &Path, path: &str, text: &str) {
         let path = dir.join(path);
@@ -89,7 +97,14 @@ mod tests {
         put(s, "etc/udev/rules.d/70-x.rules", "");
         let off = s.join("etc/udev/rules.d/80-net-setup-link.rules");
         std::os::unix::fs::symlink("/dev/null", off).unwrap();
-        let files = Files::look(&SysRoot::new(s), &Config::default(), &[], &[]).unwrap();
+        let files = Files::look(
+            &SysRoot::new(s),
+            &Config::default(),
+            &[],
+            &[],
+            &Cmdline::default(),
+        )
+        .unwrap();
         let read = files.paths().filter(|path| files.text(path).is_some());
         assert_eq!(
             read.collect::<Vec<_>>(),

@@ -1,6 +1,8 @@
 //! crypttab(5): lines in, entries out, and back. Pure.
 use std::fmt;
 
+use livemode_common::cmdline::Cmdline;
+use livemode_common::fstab::{split_options, Quotes};
 use serde::{Deserialize, Serialize};
 
 /// One encrypted volume.
@@ -11,6 +13,9 @@ pub(crate) struct Volume {
     pub(crate) device: String,
     pub(crate) key: String,
     pub(crate) options: String,
+    /// The line of the file, from 1; 0 where it is none of a file.
+    #[serde(default)]
+    pub(crate) line: usize,
 }
 
 /// What opens a volume.
@@ -27,20 +32,29 @@ pub(crate) enum Key<'a> {
 }
 
 impl Volume {
+    pub(crate) fn options(&self) -> Vec<&str> {
+        split_options(&self.options, Quotes::DoNotCount)
+    }
+
     pub(crate) fn has(&self, option: &str) -> bool {
-        self.options
-            .split(',')
+        self.options()
+            .into_iter()
             .any(|o| o == option || o.split_once('=').is_some_and(|(key, _)| key == option))
     }
 
     /// The file that holds its LUKS header, where the device does not.
     pub(crate) fn header(&self) -> Option<&str> {
         let path = self
-            .options
-            .split(',')
+            .options()
+            .into_iter()
             .find_map(|option| option.strip_prefix("header="))?;
         let is_a_file = path.starts_with('/') && !path.starts_with("/dev/") && !path.contains(':');
         is_a_file.then_some(path)
+    }
+
+    /// The file that systemd looks for where the line names no key (crypttab(5), systemd 246 and later).
+    pub(crate) fn implied_key(&self) -> Option<String> {
+        (self.key() == Key::Passphrase).then(|| format!("/etc/cryptsetup-keys.d/{}.key", self.name))
     }
 
     pub(crate) fn key(&self) -> Key<'_> {
@@ -54,17 +68,82 @@ impl Volume {
     }
 }
 
+/// A key that `rd.luks.key=` names on the kernel's line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LineKey {
+    /// Of one volume, or of all.
+    uuid: Option<String>,
+    pub(crate) path: String,
+    /// Whether it lies on a device of its own, which early boot mounts.
+    pub(crate) is_on_a_device: bool,
+    device: Option<String>,
+}
+
+impl LineKey {
+    /// As crypttab(5) has it.
+    pub(crate) fn written(&self) -> String {
+        match &self.device {
+            Some(device) => format!("{}:{device}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// The keys of the line, in its order: `[UUID=]PATH[:DEVICE[:VOLUME]]` (systemd-cryptsetup-generator(8), dracut.cmdline(7)).
+pub(crate) fn line_keys(arguments: &Cmdline) -> Vec<LineKey> {
+    let words = arguments.0.iter();
+    let values = words
+        .filter(|word| word.key == "rd.luks.key" || word.key == "luks.key")
+        .filter_map(|word| word.value.as_deref());
+    values
+        .filter_map(|value| {
+            let (uuid, value) = match value.split_once('=') {
+                Some((uuid, rest)) if !uuid.contains(['/', ':']) => (Some(uuid.to_owned()), rest),
+                _ => (None, value),
+            };
+            let (path, device) = match value.split_once(':') {
+                Some((path, device)) => (path, Some(device.split(':').next().unwrap_or(device).to_owned())),
+                None => (value, None),
+            };
+            path.starts_with('/').then(|| LineKey {
+                uuid,
+                path: path.to_owned(),
+                is_on_a_device: device.is_some(),
+                device,
+            })
+        })
+        .collect()
+}
+
+/// The key of one volume: its own goes before that of all.
+pub(crate) fn line_key(arguments: &Cmdline, uuid: &str) -> Option<LineKey> {
+    let keys = line_keys(arguments);
+    let own = |key: &&LineKey| {
+        key.uuid
+            .as_deref()
+            .is_some_and(|of| of.eq_ignore_ascii_case(uuid))
+    };
+    let found = keys
+        .iter()
+        .rev()
+        .find(own)
+        .or_else(|| keys.iter().rev().find(|key| key.uuid.is_none()));
+    found.cloned()
+}
+
 /// The volumes of a crypttab's text; a line without a device is passed over, as systemd does.
 pub(crate) fn parse(text: &str) -> Vec<Volume> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let lines = text.lines().map(str::trim).enumerate();
     lines
-        .filter_map(|line| {
+        .filter(|(_, line)| !line.starts_with('#'))
+        .filter_map(|(number, line)| {
             let mut fields = line.split_whitespace().map(str::to_owned);
             Some(Volume {
                 name: fields.next()?,
                 device: fields.next()?,
                 key: fields.next().unwrap_or_default(),
                 options: fields.next().unwrap_or_default(),
+                line: number + 1,
             })
         })
         .collect()
@@ -84,15 +163,37 @@ impl fmt::Display for Volume {
     }
 }
 
-/// What opens a LUKS2 volume besides passphrases, from the tokens that cryptsetup-luksDump(8) lists: their types.
+/// Registers of the TPM that measure the kernel's line, the initramfs and the image of a unified kernel (the TPM registry of the
+/// UAPI group): an upgrade boots with others.
+const OF_WHAT_BOOTS: [&str; 5] = ["8", "9", "11", "12", "13"];
+
+/// What opens a LUKS2 volume besides passphrases, from the tokens that cryptsetup-luksDump(8) lists: their types, with what
+/// keeps one from opening it in the live system.
 pub(crate) fn tokens(luks_dump: &str) -> Vec<String> {
     let lines = luks_dump.lines().skip_while(|line| *line != "Tokens:").skip(1);
-    lines
-        .take_while(|line| line.starts_with([' ', '\t']))
-        .filter_map(|line| line.strip_prefix("  ")?.split_once(": "))
-        .filter(|(number, _)| number.chars().all(|c| c.is_ascii_digit()))
-        .map(|(_, kind)| kind.trim().to_owned())
-        .collect()
+    let mut found: Vec<String> = Vec::new();
+    for line in lines.take_while(|line| line.starts_with([' ', '\t'])) {
+        let Some((key, value)) = line.trim().split_once(':') else {
+            continue;
+        };
+        let value = value.trim();
+        match (key.trim(), found.last_mut()) {
+            ("tpm2-pin", Some(last)) if value == "true" => last.push_str(" with a PIN"),
+            ("tpm2-hash-pcrs", Some(last)) => {
+                let of_what_boots = value
+                    .split(['+', ',', ' '])
+                    .find(|pcr| OF_WHAT_BOOTS.contains(pcr));
+                if let Some(pcr) = of_what_boots {
+                    last.push_str(&format!(" bound to PCR {pcr}"));
+                }
+            }
+            (number, _) if line.starts_with("  ") && number.chars().all(|c| c.is_ascii_digit()) => {
+                found.push(value.to_owned());
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -125,7 +226,29 @@ mod tests {
         let dump = "LUKS header information\nVersion:       \t2\nKeyslots:\n  0: luks2\n\tKey:        512 bits\nTokens:\n  0: clevis\n\
                     \tKeyslot:    1\n  1: systemd-tpm2\n\ttpm2-hash-pcrs:   7\nDigests:\n  0: pbkdf2\n";
         assert_eq!(tokens(dump), ["clevis", "systemd-tpm2"]);
+        for (more, token) in [
+            ("\ttpm2-pin:         true\n", "systemd-tpm2 with a PIN"),
+            ("\ttpm2-pin:         false\n", "systemd-tpm2"),
+            ("\ttpm2-hash-pcrs:   7+9\n", "systemd-tpm2 bound to PCR 9"),
+            ("\ttpm2-hash-pcrs:   0+7\n", "systemd-tpm2"),
+        ] {
+            let dump = format!("Tokens:\n  0: systemd-tpm2\n{more}Digests:\n  0: pbkdf2\n");
+            assert_eq!(tokens(&dump), [token]);
+        }
         assert_eq!(tokens("Tokens:\nDigests:\n  0: pbkdf2\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_key_of_a_volume_is_found_on_the_kernels_line() {
+        let line = "rd.luks.key=/all rd.luks.key=Ab=/own:LABEL=stick rd.luks.key=/old:UUID=c:vol rd.luks.key=none luks.key";
+        let line = Cmdline::parse(line);
+        let key = |uuid: &str| line_key(&line, uuid).map(|key| (key.written(), key.is_on_a_device));
+        assert_eq!(key("aB"), Some(("/own:LABEL=stick".into(), true)));
+        assert_eq!(key("d"), Some(("/old:UUID=c".into(), true)));
+        assert_eq!(line_keys(&line).len(), 3);
+        let file = line_key(&Cmdline::parse("rd.luks.key=/all"), "d").unwrap();
+        assert_eq!((file.written(), file.is_on_a_device), ("/all".into(), false));
+        assert_eq!(line_key(&Cmdline::parse("rd.luks.key=b=/x"), "d"), None);
     }
 
     #[test]

@@ -125,12 +125,15 @@ impl Devices {
             _ => return self.at(spec).into_iter().collect(),
         };
         let is_part = key.starts_with("PART");
-        let found: Vec<usize> = (0..self.0.len())
-            .filter(|&index| {
-                let device = &self.0[index];
-                field(device).eq_ignore_ascii_case(value) && (is_part || !device.is_member())
-            })
-            .collect();
+        let fitting = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            let is_it = |device: &BlockDevice| fits(field(device)) && (is_part || !device.is_member());
+            (0..self.0.len()).filter(|&index| is_it(&self.0[index])).collect()
+        };
+        // Two labels may differ in the case of their letters alone.
+        let mut found = fitting(&|is| is == value);
+        if found.is_empty() {
+            found = fitting(&|is| is.eq_ignore_ascii_case(value));
+        }
         let is_below = |lower: usize| {
             found
                 .iter()
@@ -222,8 +225,24 @@ impl BlockDevice {
 
 /// Whether the live system's own udev rules give a name, whatever the source's rules say.
 pub(crate) fn is_udevs(path: &str) -> bool {
-    const DIRS: [&str; 3] = ["/dev/disk/by-", "/dev/mapper/", "/dev/md/"];
-    DIRS.iter().any(|dir| path.starts_with(dir))
+    const DIRS: [&str; 5] = [
+        "/dev/disk/by-id/",
+        "/dev/disk/by-path/",
+        "/dev/disk/by-diskseq/",
+        "/dev/mapper/",
+        "/dev/md/",
+    ];
+    is_lasting(path) || DIRS.iter().any(|dir| path.starts_with(dir))
+}
+
+/// Whether a name is of what is on the device itself: neither of the order in which it was found, nor of where it is plugged in,
+/// nor one that other versions of the rules may write in another way.
+pub(crate) fn is_lasting(path: &str) -> bool {
+    const DIRS: [&str; 4] = ["uuid", "label", "partuuid", "partlabel"];
+    let dir = path
+        .strip_prefix("/dev/disk/by-")
+        .and_then(|rest| rest.split_once('/'));
+    path.contains('=') || dir.is_some_and(|(dir, _)| DIRS.contains(&dir))
 }
 
 /// The name of a device that is not there, without quotes; udev writes PARTUUID in small letters.

@@ -94,7 +94,15 @@ fn rules(files: &Files, path: &str, findings: &mut Findings) -> Option<Item> {
         let names = ["NAME=\"", "NAME:=\""]
             .iter()
             .any(|assignment| plain.starts_with(assignment) || plain.contains(&format!(",{assignment}")));
-        if plain.starts_with('#') || !names {
+        // Read by NetworkManager (its own 85-nm-unmanaged.rules sets it too).
+        let unmanaged = plain.contains("ENV{NM_UNMANAGED}");
+        if unmanaged {
+            findings.warn(format!(
+                "{path}: interfaces that NetworkManager leaves alone stay down in the live system, for nothing else is there that \
+                 would bring them up"
+            ));
+        }
+        if plain.starts_with('#') || !(names || unmanaged) {
             continue;
         }
         if ["PROGRAM", "RUN", "IMPORT{program}"]
@@ -226,6 +234,19 @@ mod tests {
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0]
             .contains("runs a program, and does not come along: SUBSYSTEM==\"net\", NAME=\"$result\""));
+    }
+
+    #[test]
+    fn a_rule_that_keeps_networkmanager_away_goes_along_and_is_told() {
+        let rule = "SUBSYSTEM==\"net\", ENV{NM_UNMANAGED}=\"1\"\n";
+        let (items, warnings) = named(&[("/etc/udev/rules.d/90-own.rules", rule)], &[]);
+        let kept = format!("# Of the source system's.\n{rule}");
+        assert_eq!(items, [("/etc/udev/rules.d/90-own.rules".to_owned(), kept)]);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("stay down in the live system"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

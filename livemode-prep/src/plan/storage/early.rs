@@ -1,7 +1,7 @@
 //! What early boot must find and open: the image's file system, and the encrypted volumes. Pure.
-use super::volumes::{lasting, opened};
+use super::volumes::{closed, opened, unwritten, CLEVIS};
 use super::{Layer, Setting, Storage};
-use crate::facts::storage::crypttab::Key;
+use crate::facts::storage::crypttab::{line_keys, Key};
 use crate::facts::storage::StorageFacts;
 
 impl Storage {
@@ -85,7 +85,7 @@ impl Storage {
         with_it.add(&sources.devices, device);
         let has_only =
             |layer: &Layer| matches!(layer, Layer::Lvm | Layer::Md) || self.image.layers.contains(layer);
-        let is_plain = with_it.layers.iter().all(has_only) && with_it.volumes == self.image.volumes;
+        let is_plain = with_it.layers.iter().all(has_only) && with_it.encrypted == self.image.encrypted;
         if !is_plain || sources.devices.is_ambiguous(device) {
             return false;
         }
@@ -113,22 +113,44 @@ impl Storage {
             })
             .collect();
         for (index, volume) in sources.volumes() {
-            let uuid = sources.devices.get(index).uuid.to_ascii_lowercase();
-            let is_images = self.image.volumes.contains(&uuid);
-            let is_named = named.iter().any(|name| uuid.starts_with(name.as_str()));
+            let device = sources.devices.get(index);
+            let uuid = device.uuid.to_ascii_lowercase();
+            let is_images = self.image.encrypted.contains(&device.path);
+            let is_named = !uuid.is_empty() && named.iter().any(|name| uuid.starts_with(name.as_str()));
             if !is_images && !is_named {
                 continue;
             }
-            if let Key::File(file) = volume.key() {
+            let above = sources
+                .devices
+                .all()
+                .position(|above| above.kind == "crypt" && above.parents.contains(&index));
+            // What stands against one is said of the device that lies on it, and of what the kernel's line names.
+            let mut said = Vec::new();
+            let early = match above {
+                Some(above) => opened(above, sources, setting, &mut said),
+                None => closed(volume, index, sources, &mut said).map(Some),
+            };
+            let Ok(Some(early)) = early else { continue };
+            if let Key::File(file) = early.key() {
                 self.warnings.push(format!(
                     "{file}, which opens {}, goes into the initramfs: whoever reads /boot can read it",
                     volume.device
                 ));
             }
-            // What stands against one without such a name is said of the device that lies on it.
-            let lasting = lasting(volume, Some(index), sources);
-            self.early_volumes
-                .push(lasting.unwrap_or_else(|_| volume.clone()));
+            self.image.by_crypttab_alone |= is_images && uuid.is_empty();
+            self.early_volumes.push(early);
+        }
+        self.name_in_crypttab(sources);
+        if !self.image.encrypted.is_empty() || !named.is_empty() {
+            let keys = line_keys(setting.arguments).into_iter();
+            let files = keys.filter(|key| !key.is_on_a_device && sources.keys.contains(&key.path));
+            for key in files {
+                self.warnings.push(format!(
+                    "{}, which rd.luks.key= names, goes into the initramfs: whoever reads /boot can read it",
+                    key.path
+                ));
+                self.line_keys.push(key.path);
+            }
         }
         for (index, device) in sources
             .devices
@@ -148,6 +170,27 @@ impl Storage {
                     self.faults
                         .push(format!("rd.luks.uuid={uuid} on the kernel's line: {why}"));
                 }
+            }
+        }
+    }
+
+    /// Where a volume has no UUID to name it by on the kernel's line, systemd-cryptsetup-generator(8) goes by the crypttab, which
+    /// it does for all volumes, if no word names one.
+    fn name_in_crypttab(&mut self, sources: &StorageFacts) {
+        if !self.image.by_crypttab_alone {
+            return;
+        }
+        for device in sources.devices.all().filter(|device| device.kind == "crypt") {
+            let below = device.parents.first().map(|&lower| sources.devices.get(lower));
+            let Some(below) = below.filter(|below| self.image.encrypted.contains(&below.path)) else {
+                continue;
+            };
+            let name = device.path.trim_start_matches("/dev/mapper/");
+            if !below.uuid.is_empty() && !self.early_volumes.iter().any(|volume| volume.name == name) {
+                let tokens = sources.tokens.get(&below.uuid);
+                let is_by_clevis = tokens.is_some_and(|tokens| tokens.iter().any(|token| token == CLEVIS));
+                self.early_volumes
+                    .push(unwritten(name, &below.uuid, is_by_clevis));
             }
         }
     }

@@ -19,16 +19,21 @@ impl Storage {
         let is_swap = entry.fs_vfstype == "swap";
         let is_automatic = entry.has("x-systemd.automount") || entry.has("comment=systemd.automount");
         let is_ours = is_swap || entry.fs_file.starts_with('/');
-        if types::is_virtual(&entry.fs_vfstype) || !is_ours || (entry.has("noauto") && !is_automatic) {
+        // The type of a bind mount says nothing (mount(8)).
+        let is_virtual = types::is_virtual(&entry.fs_vfstype) && !is_bind(entry);
+        if is_virtual || !is_ours || (entry.has("noauto") && !is_automatic) {
             return;
         }
         let is_required = !is_swap && !entry.has("nofail");
         let mut entry = entry.clone();
         if !is_swap {
-            entry.fs_file = sources.real(&entry.fs_file);
+            entry.fs_file = sources.real(&normal(&entry.fs_file));
         }
         if is_file(&entry.fs_spec) {
             entry.fs_spec = sources.real(&entry.fs_spec);
+        }
+        if entry.has("bind") || entry.has("rbind") {
+            entry.fs_vfstype = "none".into();
         }
         if is_bind(&entry) && mounted::is_gone_after_a_reboot(&entry.fs_spec, fstab, setting.mounts) {
             return;
@@ -49,10 +54,11 @@ impl Storage {
                 }
                 self.mounts.push(mount);
             }
-            Err(why) if is_required => self.faults.push(format!("{name}: {why}")),
-            Err(why) => self
-                .warnings
-                .push(format!("{name}: {why}; the live system goes without it")),
+            Err(why) if is_required => self.faults.push(format!("{}: {why}", with_line(&name, &entry))),
+            Err(why) => self.warnings.push(format!(
+                "{}: {why}; the live system goes without it",
+                with_line(&name, &entry)
+            )),
         }
     }
 
@@ -147,6 +153,11 @@ impl Storage {
         if matches!(fstype, "swap" | "auto" | "none" | "bind") || is_bind(entry) {
             return Ok(());
         }
+        if fstype == types::OVERLAY {
+            return Err("an overlay is made of other directories, which the live system does not put together; unmount it and \
+                        take its line out of /etc/fstab, or add nofail"
+                .into());
+        }
         if types::needs_a_program(fstype) {
             return Err(format!(
                 "{fstype} needs a program that the live system does not have; add nofail to its line in /etc/fstab"
@@ -169,6 +180,25 @@ impl Storage {
             _ => false,
         };
         Ok(())
+    }
+}
+
+/// A path without what does not count in it: `//a/./b/` is `/a/b`.
+fn normal(path: &str) -> String {
+    let names = path.split('/').filter(|name| !["", "."].contains(name));
+    names.fold(String::new(), |path, name| format!("{path}/{name}"))
+        + if path.trim_matches('/').is_empty() {
+            "/"
+        } else {
+            ""
+        }
+}
+
+/// A mount point or device, with the line of /etc/fstab that is meant.
+pub(super) fn with_line(name: &str, entry: &Entry) -> String {
+    match entry.line {
+        0 => name.to_owned(),
+        line => format!("{name} (/etc/fstab, line {line})"),
     }
 }
 
@@ -268,7 +298,8 @@ mod tests {
         ] {
             let (lines, faults, warnings) = found(&format!("UUID=R /a xfs {option} 0 1\n"));
             assert_eq!((lines.len(), faults.len(), warnings.len()), (0, 1, 0), "{option}");
-            assert!(faults[0].starts_with(&format!("/a: {why}")), "{faults:?}");
+            let told = format!("/a (/etc/fstab, line 1): {why}");
+            assert!(faults[0].starts_with(&told), "{faults:?}");
             let (lines, faults, warnings) = found(&format!("UUID=R /a xfs nofail,{option} 0 1\n"));
             assert_eq!((lines.len(), faults.len(), warnings.len()), (0, 0, 1), "{option}");
             assert!(

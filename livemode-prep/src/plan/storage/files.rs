@@ -1,4 +1,5 @@
 //! The files that bring the source's storage up, in the live system and in early boot: configuration, identities, keys. Pure.
+use super::options::LONGEST_S;
 use super::Storage;
 use crate::facts::files::{credentials_file, Files};
 use crate::facts::leapp::Requested;
@@ -7,6 +8,8 @@ use crate::plan::items::{Content, Item, SECRET};
 use crate::plan::network::{copied, of_source};
 
 const CRYPTTAB: &str = "/etc/crypttab";
+/// systemd-cryptsetup-generator(8) lets opening a volume last for ever.
+const LIMITED: &str = "/etc/systemd/system/systemd-cryptsetup@.service.d/livemode.conf";
 /// Names of the machine towards its storage, for any layer: they cost nothing where nobody reads them.
 const IDENTITIES: [&str; 2] = ["/etc/nvme/hostnqn", "/etc/nvme/hostid"];
 
@@ -28,6 +31,11 @@ pub(crate) fn live(files: &Files, storage: &Storage) -> Vec<Item> {
     }
     if !storage.live_volumes.is_empty() {
         items.push(crypttab(&storage.live_volumes));
+        items.push(Item::file(
+            LIMITED,
+            format!("[Service]\nTimeoutStartSec={LONGEST_S}\n"),
+            0o644,
+        ));
     }
     items
 }
@@ -45,6 +53,9 @@ pub(crate) fn early(files: &Files, storage: &Storage) -> Vec<Item> {
     for volume in &storage.early_volumes {
         add(&mut items, key_file(files, volume));
         add(&mut items, header(files, volume));
+    }
+    for path in &storage.line_keys {
+        add(&mut items, files.get(path).map(|_| copied(path, SECRET)));
     }
     if !storage.early_volumes.is_empty() {
         items.push(crypttab(&storage.early_volumes));
@@ -116,6 +127,7 @@ mod tests {
             device: "UUID=a".into(),
             key: key.into(),
             options: options.into(),
+            line: 0,
         }
     }
 
@@ -158,7 +170,8 @@ mod tests {
                 "/key",
                 "/header",
                 "/other",
-                "/etc/crypttab"
+                "/etc/crypttab",
+                "/etc/systemd/system/systemd-cryptsetup@.service.d/livemode.conf"
             ]
         );
         let early = early(&files(), &storage);

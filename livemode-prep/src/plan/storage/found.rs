@@ -9,13 +9,12 @@ impl Storage {
         let found = sources.named(spec);
         let device = match found.as_slice() {
             [] if sources.is_known() => {
-                let gone = format!("{spec} is not there now");
-                if sources.is_own && mount.is_required {
-                    return Err(format!("{gone}; mend its line in /etc/fstab, or add nofail"));
-                }
                 if mount.is_required {
-                    self.warnings.push(format!("{}: {gone}", mount.entry.fs_file));
+                    return Err(format!(
+                        "{spec} is not there now; mend its line in /etc/fstab, or add nofail"
+                    ));
                 }
+                mount.spec = devices::plain(spec);
                 return Ok(());
             }
             [] => {
@@ -64,23 +63,27 @@ impl Storage {
         Ok(())
     }
 
-    /// By what the live system's udev finds the device too.
+    /// By what the live system's udev finds the device too, on a kernel that may number disks anew.
     fn rename(&mut self, mount: &mut LiveMount, sources: &StorageFacts) -> Result<(), String> {
         let Some(device) = mount.device else { return Ok(()) };
-        let spec = &mount.entry.fs_spec;
-        if let Some(tag) = sources.devices.tag(spec, device) {
-            mount.spec = tag;
-        } else if !devices::is_udevs(spec) && !sources.devices.is_kernel_name(spec, device) {
-            mount.spec = sources.lasting_name(device).ok_or_else(|| {
-                format!(
-                    "{spec} is a name that only the source system's udev rules give, and {} has no UUID; name it by another \
-                     in /etc/fstab",
-                    sources.devices.get(device).path
-                )
-            })?;
+        let spec = mount.entry.fs_spec.clone();
+        let name = match sources.devices.tag(&spec, device) {
+            Some(tag) => Some(tag),
+            None => sources.lasting(&spec, device)?,
+        };
+        if let Some(name) = name {
+            mount.spec = name;
+        }
+        if sources.is_of_rules(&spec, device) {
             self.warnings.push(format!(
                 "{}: {spec} is a name of the source system's udev rules; taking {}",
                 mount.entry.fs_file, mount.spec
+            ));
+        } else if sources.may_be_another(&mount.spec) {
+            self.warnings.push(format!(
+                "{}: {spec} has no UUID, and the kernel may give its name to another device at the next boot; name it by \
+                 what only it has (blkid) in /etc/fstab",
+                mount.entry.fs_file
             ));
         }
         Ok(())
@@ -114,6 +117,7 @@ mod tests {
                 pair("/dev/bare", "/dev/sda2"),
                 pair("/dev/nameless", "/dev/sda3"),
                 pair("/dev/disk/by-path/p1", "/dev/sda1"),
+                pair("/dev/disk/by-label/Root", "/dev/sda1"),
             ]
             .into(),
             ..StorageFacts::default()
@@ -131,8 +135,17 @@ mod tests {
             ("LABEL=root", "LABEL=Root", None),
             ("PARTUUID='P1'", "PARTUUID=p1", None),
             ("PARTLABEL=slot", "PARTLABEL=Slot", None),
-            ("/dev/sda1", "/dev/sda1", None),
-            ("/dev/disk/by-path/p1", "/dev/disk/by-path/p1", None),
+            // The kernel numbers disks as it finds them, and links to buses and hardware may be others on a new release.
+            ("/dev/sda1", "UUID=R", None),
+            ("/dev/disk/by-path/p1", "UUID=R", None),
+            ("/dev/disk/by-label/Root", "/dev/disk/by-label/Root", None),
+            ("/dev/sda2", "/dev/disk/by-partuuid/p2", None),
+            (
+                "/dev/sda3",
+                "/dev/sda3",
+                Some("/a: /dev/sda3 has no UUID, and the kernel may give its name to another device at the next boot; name it by \
+                      what only it has (blkid) in /etc/fstab"),
+            ),
             ("/dev/root", "UUID=R", Some("/a: /dev/root is a name of the source system's udev rules; taking UUID=R")),
             (
                 "/dev/bare",
@@ -148,7 +161,7 @@ mod tests {
         assert_eq!(specs, [""; 0]);
         assert_eq!(
             faults,
-            ["/a: /dev/nameless is a name that only the source system's udev rules give, and /dev/sda3 has no UUID; name it \
+            ["/a (/etc/fstab, line 1): /dev/nameless is a name that only the source system's udev rules give, and /dev/sda3 has no UUID; name it \
               by another in /etc/fstab"]
         );
     }
@@ -169,7 +182,7 @@ mod tests {
             let (specs, faults, _) = found(LSBLK, &format!("LABEL=data {place} ext4 defaults 0 0\n"));
             assert_eq!(specs, [""; 0]);
             let start = format!(
-                "{place}: /dev/sda4, /dev/sda5 all answer to LABEL=data, and which is meant is not clear"
+                "{place} (/etc/fstab, line 1): /dev/sda4, /dev/sda5 all answer to LABEL=data, and which is meant is not clear"
             );
             assert!(faults.len() == 1 && faults[0].starts_with(&start), "{faults:?}");
         }
@@ -181,11 +194,14 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_is_told_where_devices_are_known() {
-        let told = ["/a: UUID=gone is not there now".to_owned()];
-        for (options, warnings) in [("defaults", &told[..]), ("nofail", &[])] {
-            let line = format!("UUID=gone /a xfs {options} 0 0\n");
-            let expected = (vec!["UUID=gone".to_owned()], vec![], warnings.to_vec());
-            assert_eq!(found(LSBLK, &line), expected, "{options}");
+        let told =
+            "/a (/etc/fstab, line 1): UUID=gone is not there now; mend its line in /etc/fstab, or add nofail";
+        let required = found(LSBLK, "UUID=gone /a xfs defaults 0 0\n");
+        assert_eq!(required, (vec![], vec![told.to_owned()], vec![]));
+        for spec in ["UUID=gone", "UUID='gone'", "/dev/gone"] {
+            let kept = vec![spec.replace('\'', "")];
+            let line = format!("{spec} /a xfs nofail 0 0\n");
+            assert_eq!(found(LSBLK, &line), (kept, vec![], vec![]), "{spec}");
         }
         let nothing = r#"{"blockdevices": []}"#;
         let (specs, faults, warnings) = found(

@@ -115,6 +115,11 @@ impl Layer {
 const KINDS: [&str; 9] = [
     "disk", "part", "rom", "loop", "lvm", "crypt", "mpath", "md", "linear",
 ];
+/// How the kernel names disks that its drivers bring up by themselves (Documentation/admin-guide/devices.txt). Others wait for
+/// somebody: drbd, rbd, nbd, zvols, zram, bcache, the pseudo devices of multipath drivers such as emcpower.
+const DISKS: [&str; 14] = [
+    "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dasd", "pmem", "scm", "cciss/", "ida/", "rssd", "sr", "fd",
+];
 /// What may lie on a device below another: a member of a layer that has a rule. mdadm(8) brings up the two of firmware.
 const MEMBERS: [&str; 7] = [
     "",
@@ -165,7 +170,44 @@ pub(crate) fn understood(devices: &Devices, index: usize) -> Result<(), String> 
             return why(&device.path, fstype);
         }
     }
+    for below in devices.below(index) {
+        let device = devices.get(below);
+        let is_on = |kinds: &[&str]| {
+            let lower = device
+                .parents
+                .iter()
+                .map(|&lower| devices.get(lower).kind.as_str());
+            lower.into_iter().any(|kind| kinds.contains(&kind))
+        };
+        match device.kind.as_str() {
+            "disk" if !is_brought_up(&device.path) => {
+                return why(&device.path, "no disk that the kernel brings up by itself");
+            }
+            "loop" => {
+                return why(
+                    &device.path,
+                    "a file, which something of this system makes a device of",
+                );
+            }
+            "part" if is_on(&["lvm", "crypt", "dm"]) => {
+                return why(&device.path, "a partition within a volume, by kpartx");
+            }
+            _ if device.transport == "fcoe" => return why(&device.path, "FCoE"),
+            _ => {}
+        }
+    }
     Ok(())
+}
+
+fn is_brought_up(path: &str) -> bool {
+    let name = path.strip_prefix("/dev/").unwrap_or(path);
+    DISKS.iter().any(|disk| {
+        let rest = name.strip_prefix(disk);
+        rest.is_some_and(|rest| {
+            let of_kernel = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            !rest.is_empty() && rest.chars().all(of_kernel)
+        })
+    })
 }
 
 /// What one or more devices stand on.
@@ -174,8 +216,12 @@ pub(crate) struct Needs {
     pub(crate) layers: BTreeSet<Layer>,
     /// Paths of the disks.
     pub(crate) disks: BTreeSet<String>,
-    /// UUIDs of LUKS volumes, in lower case.
+    /// UUIDs of LUKS volumes, in lower case; one whose header lies elsewhere has none.
     pub(crate) volumes: BTreeSet<String>,
+    /// Paths of the devices that are encrypted.
+    pub(crate) encrypted: BTreeSet<String>,
+    /// Whether early boot must find the encrypted volumes by its crypttab: one has no UUID.
+    pub(crate) by_crypttab_alone: bool,
     /// UUIDs of MD arrays, as mdadm(8) writes them.
     arrays: BTreeSet<String>,
     /// LVM's volume groups.
@@ -199,7 +245,13 @@ impl Needs {
                 }
                 "crypt" => {
                     self.layers.insert(Layer::Luks);
+                    let uuids = uuids.filter(|uuid| !uuid.is_empty());
                     self.volumes.extend(uuids.map(str::to_ascii_lowercase));
+                    let on = device
+                        .parents
+                        .iter()
+                        .map(|&lower| devices.get(lower).path.clone());
+                    self.encrypted.extend(on);
                 }
                 "mpath" => {
                     self.layers.insert(Layer::Multipath);
@@ -219,6 +271,7 @@ impl Needs {
     /// What dracut is to bring up (dracut.cmdline(7)): without these words it leaves LVM and MD alone. rd.auto would do
     /// too, and would ask for every passphrase there is.
     pub(crate) fn arguments(&self) -> Vec<Word> {
+        let none = BTreeSet::new();
         let words = |key: &'static str, values: &BTreeSet<String>| {
             values
                 .iter()
@@ -227,10 +280,33 @@ impl Needs {
         };
         [
             words("rd.md.uuid", &self.arrays),
-            words("rd.luks.uuid", &self.volumes),
+            words(
+                "rd.luks.uuid",
+                if self.by_crypttab_alone {
+                    &none
+                } else {
+                    &self.volumes
+                },
+            ),
             words("rd.lvm.vg", &self.groups),
         ]
         .concat()
+    }
+
+    /// Words of the source's that would hide volumes of the crypttab.
+    pub(crate) fn hidden_by(&self) -> &'static [&'static str] {
+        if self.by_crypttab_alone {
+            &[
+                "rd.luks.uuid",
+                "rd.luks.name",
+                "luks.uuid",
+                "luks.name",
+                "rd.luks.partuuid",
+                "rd.luks.serial",
+            ]
+        } else {
+            &[]
+        }
     }
 
     /// Words of the source's that would keep dracut from it: their value 0 turns a layer off.

@@ -1,4 +1,6 @@
 //! Which options of a mount and of an encrypted volume come along into the live system, each with its reason. Pure.
+use livemode_common::fstab::{split_options, Quotes};
+
 #[cfg(test)]
 use crate::facts::files::CREDENTIALS;
 
@@ -52,7 +54,7 @@ pub(crate) const MOUNT: Table = &[
     (&["x-systemd.rw-only"], Rule::Carry, "systemd's, without a name of the source in it"),
     (
         &[
-            "acl", "noacl", "user_xattr", "nouser_xattr", "errors", "data", "commit", "barrier", "stripe",
+            "acl", "noacl", "user_xattr", "nouser_xattr", "errors", "data", "commit", "stripe",
             "journal_checksum", "nojournal_checksum", "delalloc", "nodelalloc", "auto_da_alloc", "noauto_da_alloc",
             "discard", "nodiscard", "inode_readahead_blks", "dioread_nolock", "dioread_lock", "block_validity",
             "noblock_validity", "init_itable", "noinit_itable", "max_batch_time", "min_batch_time",
@@ -100,7 +102,7 @@ pub(crate) const MOUNT: Table = &[
             "hard", "soft", "softerr", "timeo", "retrans", "rsize", "wsize", "acregmin", "acregmax", "acdirmin",
             "acdirmax", "actimeo", "ac", "noac", "cto", "nocto", "lock", "nolock", "local_lock", "sec", "resvport",
             "noresvport", "sharecache", "nosharecache", "lookupcache", "rdirplus", "nordirplus", "nconnect",
-            "clientaddr", "tcp", "udp", "rdma", "nfsv3", "migration", "nomigration", "fg",
+            "clientaddr", "tcp", "rdma", "nfsv3", "migration", "nomigration", "fg",
         ],
         Rule::Carry,
         "nfs(5): server, version, security",
@@ -139,11 +141,21 @@ pub(crate) const MOUNT: Table = &[
     ),
     (&["intr", "nointr", "attr2", "noattr2", "ikeep", "noikeep"], Rule::Leave, "newer kernels ignore or refuse it"),
     (
-        &["delaylog", "nodelaylog", "nobarrier", "osyncisdsync", "osyncisosync", "irixsgid", "ihashsize", "biosize"],
+        &["delaylog", "nodelaylog", "barrier", "nobarrier", "osyncisdsync", "osyncisosync", "irixsgid", "ihashsize", "biosize"],
         Rule::Leave,
         "newer kernels refuse it, and data are safe without it",
     ),
     (&["x-gvfs-show", "x-gvfs-hide", "x-gvfs-name", "x-gvfs-icon", "x-gvfs-symbolic-icon"], Rule::Leave, "of desktops"),
+    (
+        &["udp", "proto=udp", "mountproto=udp"],
+        Rule::Drop,
+        "el9's kernel has no NFS by UDP, and takes TCP without it",
+    ),
+    (
+        &["sec=lanman", "sec=ntlm", "sec=ntlmi"],
+        Rule::Drop,
+        "kernels from 5.15 on refuse it, and take NTLMSSP without it",
+    ),
     (&["bg", "retry"], Rule::Drop, "mount.nfs would try for as long as a week"),
     (&["x-systemd.device-timeout", "x-systemd.mount-timeout"], Rule::Bound, "0 and infinity wait for ever"),
     (&["x-systemd.requires-mounts-for", "x-systemd.wants-mounts-for"], Rule::Reroot, "a path of the source"),
@@ -260,12 +272,31 @@ pub(crate) const VOLUME: Table = &[
     ),
 ];
 
+/// The value of `rd.luks.options=`: of which volume it speaks, all without a UUID, and its options that come along.
+pub(crate) fn of_line(value: &str) -> (Option<&str>, String) {
+    const UUID_LENGTH: usize = 36;
+    let (of, options) = match value.split_once('=') {
+        Some((of, options)) if of.len() == UUID_LENGTH && !of.contains(',') => (Some(of), options),
+        _ => (None, value),
+    };
+    let is_kept = |option: &&str| match rule(VOLUME, option) {
+        Some((Rule::Carry, _)) => true,
+        Some((Rule::Bound, _)) => is_short(self::value(option)),
+        _ => false,
+    };
+    let kept: Vec<&str> = split_options(options, Quotes::DoNotCount)
+        .into_iter()
+        .filter(is_kept)
+        .collect();
+    (of, kept.join(","))
+}
+
 /// The rule of an option, and its reason; none for one that is not in the table.
 pub(crate) fn rule(table: Table, option: &str) -> Option<(Rule, &'static str)> {
-    let key = name(option);
-    table
-        .iter()
-        .find(|(names, ..)| names.contains(&key))
+    // One value of an option may have a rule of its own.
+    let of = |text: &str| table.iter().find(|(names, ..)| names.contains(&text));
+    of(option)
+        .or_else(|| of(name(option)))
         .map(|&(_, rule, reason)| (rule, reason))
 }
 

@@ -157,7 +157,7 @@ fn an_encrypted_volume_opens_by_its_key_file_or_is_refused() {
     assert_eq!(
         typed.faults,
         [format!(
-            "/var: /dev/mapper/var (LUKS {LUKS}) is opened by a passphrase only, for which the live system would wait at a \
+            "/var (/etc/fstab, line 2): /dev/mapper/var (LUKS {LUKS}) is opened by a passphrase only, for which the live system would wait at a \
              keyboard; add a key file to /etc/crypttab (cryptsetup luksAddKey), or bind it to the TPM (systemd-cryptenroll) \
              or to clevis"
         )]
@@ -177,7 +177,7 @@ fn an_encrypted_volume_opens_by_its_key_file_or_is_refused() {
     );
     assert_eq!(
         gone.faults,
-        ["/var: /dev/mapper/var is opened by /etc/keys/other.key (/etc/crypttab), which is not there"]
+        ["/var (/etc/fstab, line 2): /dev/mapper/var is opened by /etc/keys/other.key (/etc/crypttab, line 1), which is not there"]
     );
 
     let bound = of(&format!("var UUID={LUKS} none luks\n"), "defaults", &["clevis"]);
@@ -271,7 +271,7 @@ fn of_two_disks_with_one_uuid_the_mounted_one_is_taken_by_a_name_of_its_own() {
     );
     let not_mounted = of(&copied, &[], false);
     assert!(
-        not_mounted.faults[0].starts_with("/: /dev/sda1, /dev/sdb1 all answer to UUID="),
+        not_mounted.faults[0].starts_with("/ (/etc/fstab, line 1): /dev/sda1, /dev/sdb1 all answer to UUID="),
         "{:?}",
         not_mounted.faults
     );
@@ -307,8 +307,8 @@ fn what_cannot_be_mounted_is_refused_or_left_out() {
     assert_eq!(
         storage.faults,
         [
-            "/old: the target's kernel has no reiserfs; unmount it and take its line out of /etc/fstab, or add nofail",
-            "/nfs: host:/e needs the network in the live system; set setup_network_manager: true",
+            "/old (/etc/fstab, line 2): the target's kernel has no reiserfs; unmount it and take its line out of /etc/fstab, or add nofail",
+            "/nfs (/etc/fstab, line 4): host:/e needs the network in the live system; set setup_network_manager: true",
         ]
     );
     let left: Vec<&str> = storage
@@ -322,19 +322,13 @@ fn what_cannot_be_mounted_is_refused_or_left_out() {
 }
 
 #[test]
-fn a_required_device_that_is_gone_is_refused_on_the_system_itself() {
-    let mut sources = sources(include_str!("../../../../tests/fixtures/storage/btrfs.json"), "");
+fn a_required_device_that_is_gone_is_refused() {
+    let sources = sources(include_str!("../../../../tests/fixtures/storage/btrfs.json"), "");
     let fstab = format!("UUID={ROOT} / btrfs subvol=root 0 0\nUUID=gone /data ext4 defaults 0 0\n");
-    let elsewhere = model(&fstab, &sources, ("/dev/vdb1", ROOT), "");
+    let storage = model(&fstab, &sources, ("/dev/vdb1", ROOT), "");
     assert_eq!(
-        (elsewhere.faults.len(), elsewhere.warnings.as_slice()),
-        (0, &["/data: UUID=gone is not there now".to_owned()][..])
-    );
-    sources.is_own = true;
-    let itself = model(&fstab, &sources, ("/dev/vdb1", ROOT), "");
-    assert_eq!(
-        itself.faults,
-        ["/data: UUID=gone is not there now; mend its line in /etc/fstab, or add nofail"]
+        storage.faults,
+        ["/data (/etc/fstab, line 2): UUID=gone is not there now; mend its line in /etc/fstab, or add nofail"]
     );
 }
 
@@ -402,7 +396,7 @@ fn a_disk_on_iscsi_without_a_network_is_told_once() {
     let optional = "server:/a /a nfs nofail 0 0\n";
     assert_eq!(
         found(optional, "/dev/sda1", ""),
-        (0, vec![format!("/a: server:/a {remedy}")])
+        (0, vec![format!("/a (/etc/fstab, line 1): server:/a {remedy}")])
     );
 }
 
@@ -417,7 +411,7 @@ fn an_images_volume_that_nothing_opens_is_told_once() {
         ("", "squashfs_image_path: /dev/mapper/var (LUKS "),
         (
             "/dev/mapper/var /var ext4 defaults 0 2\n",
-            "/var: /dev/mapper/var (LUKS ",
+            "/var (/etc/fstab, line 2): /dev/mapper/var (LUKS ",
         ),
     ] {
         let storage = model(&format!("{root}{line}"), &sources, ("/dev/mapper/var", VAR), "");
@@ -478,4 +472,48 @@ fn early_boot_and_the_live_system_find_a_volume_by_a_name_that_their_udev_gives(
         let devices: Vec<&str> = volumes.iter().map(|volume| volume.device.as_str()).collect();
         assert_eq!(devices, [format!("UUID={LUKS}")]);
     }
+}
+
+#[test]
+fn without_a_uuid_early_boot_goes_by_its_crypttab_alone() {
+    // /var on a volume with its header elsewhere, which lies with another below one LVM group.
+    let lsblk = r#"{"blockdevices": [
+        {"name": "/dev/sda", "kname": "/dev/sda", "type": "disk", "children": [
+            {"name": "/dev/mapper/a", "kname": "/dev/dm-0", "type": "crypt", "fstype": "LVM2_member", "children": [
+                {"name": "/dev/mapper/vg-var", "kname": "/dev/dm-2", "type": "lvm", "fstype": "ext4", "uuid": "V"}]}]},
+        {"name": "/dev/sdb", "kname": "/dev/sdb", "type": "disk", "fstype": "crypto_LUKS", "uuid": "L", "children": [
+            {"name": "/dev/mapper/b", "kname": "/dev/dm-1", "type": "crypt", "fstype": "LVM2_member", "children": [
+                {"name": "/dev/mapper/vg-var", "kname": "/dev/dm-2", "type": "lvm", "fstype": "ext4", "uuid": "V"}]}]}]}"#;
+    let mut sources = sources(
+        lsblk,
+        "a /dev/disk/by-id/x /etc/keys/var.key header=/h,timeout=0\n",
+    );
+    sources
+        .links
+        .insert("/dev/disk/by-id/x".into(), "/dev/sda".into());
+    sources.keys.insert("/h".into());
+    sources.tokens.insert("L".into(), vec!["clevis".into()]);
+    let fstab = "UUID=V / ext4 defaults 0 1\n";
+    let storage = model(fstab, &sources, ("/dev/mapper/vg-var", "V"), "");
+    assert_eq!(storage.faults, [""; 0]);
+    let lines: Vec<String> = storage.early_volumes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "a /dev/disk/by-id/x /etc/keys/var.key header=/h,headless=true,nofail",
+            "b UUID=L none timeout=300s,tries=1,nofail",
+        ]
+    );
+    assert_eq!(words(&storage.image), ["rd.lvm.vg=vg"]);
+    assert!(storage.image.hidden_by().contains(&"rd.luks.uuid"));
+    assert!(Needs::default().hidden_by().is_empty());
+}
+
+#[test]
+fn a_volume_that_is_named_but_closed_is_opened_early_all_the_same() {
+    let lsblk = r#"{"blockdevices": [{"name": "/dev/sda", "kname": "/dev/sda", "type": "disk", "fstype": "crypto_LUKS", "uuid": "L"}]}"#;
+    let sources = sources(lsblk, "x UUID=L /etc/keys/var.key timeout=0,discard\n");
+    let storage = model("", &sources, ("", ""), "rd.luks.uuid=l");
+    let lines: Vec<String> = storage.early_volumes.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["x UUID=L /etc/keys/var.key discard,headless=true,nofail"]);
 }

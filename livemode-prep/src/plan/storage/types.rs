@@ -1,7 +1,7 @@
 //! Types of file systems: which are the kernel's own, which come by the network, which are known to work. Pure.
 
 /// Kernel interfaces and RAM: the upgrade's container brings its own.
-const VIRTUAL: [&str; 28] = [
+const VIRTUAL: [&str; 27] = [
     "proc",
     "sysfs",
     "tmpfs",
@@ -19,7 +19,6 @@ const VIRTUAL: [&str; 28] = [
     "pstore",
     "bpf",
     "ramfs",
-    "overlay",
     "autofs",
     "binfmt_misc",
     "fusectl",
@@ -53,6 +52,9 @@ const BY_PROGRAMS: [&str; 12] = [
     "afs",
     "bcachefs",
 ];
+
+/// Put together of other directories of the source, which its options name.
+pub(super) const OVERLAY: &str = "overlay";
 
 /// Of the kernel, or in RAM.
 pub(super) fn is_virtual(fstype: &str) -> bool {
