@@ -73,6 +73,7 @@ impl BuildPlan {
         for (number, line) in self.budgets.iter().map(Budget::describe).enumerate() {
             row(if number == 0 { "space" } else { "" }, &line);
         }
+        row("memory", &self.memory.describe());
         row("atomic", &self.atomicity());
         let (next, after) = self.boots();
         row("next boot", &next);
@@ -164,6 +165,7 @@ impl BuildPlan {
             "storage": self.storage.describe(),
             "mounts": self.mounts.iter().map(Entry::to_string).collect::<Vec<_>>(),
             "space": self.budgets,
+            "memory": self.memory,
         })
     }
 
