@@ -4,6 +4,8 @@ mod build;
 mod digest;
 mod image;
 mod initramfs;
+mod pair;
+mod ram;
 mod row;
 mod sizes;
 mod start;
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
 type Measure = fn() -> Result<Vec<Row>>;
 
 /// What is measured: a name, by which it can be asked for alone, and how.
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 7] = [
     ("sizes", sizes::rows),
     ("image", || image::rows(&Subject::new()?)),
     ("initramfs", || {
@@ -36,6 +38,7 @@ const PARTS: [(&str, Measure); 6] = [
     ("digest", digest::rows),
     ("build", build::rows),
     ("start", start::rows),
+    ("ram", ram::rows),
 ];
 
 fn run() -> Result<()> {
