@@ -57,7 +57,7 @@ SEED = 1
 faults: build
 	$(CARGO) run --release -p livemode-tests --bin faults -- $(N) $(SEED)
 
-# Side by side with what users would use instead: all, or these PARTS of it (sizes image initramfs digest build start). Writes
+# Side by side with what users would use instead: all, or these PARTS of it (sizes image initramfs digest build start ram). Writes
 # target/bench.json, where the rows of other parts stay.
 PARTS =
 bench: build

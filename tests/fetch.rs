@@ -55,13 +55,19 @@ impl Image {
     /// Runs `livemode-boot mount`; what it mounts is gone with its namespace. Its exit code and all that it said,
     /// with the boot record behind.
     fn mount(&self, arguments: &str) -> (i32, String) {
+        self.mount_and(arguments, "cat /run/livemode/boot.json")
+    }
+
+    /// The same, with what `look`, a script, says in the place of the boot record.
+    fn mount_and(&self, arguments: &str, look: &str) -> (i32, String) {
         let line = self.dir.path().join("cmdline");
         fs::write(&line, arguments).unwrap();
         let sysroot = self.dir.path().join("sysroot");
         let script = "mount -t tmpfs run /run && \"$0\" mount --cmdline \"$1\" --sysroot \"$2\" && \
-                      cmp \"$2/usr/content\" \"$3/tree/usr/content\" && cat /run/livemode/boot.json";
+                      cmp \"$2/usr/content\" \"$3/tree/usr/content\" && ";
         let call = Cmd::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", script])
+            .args(["--mount", "--propagation", "private", "sh", "-c"])
+            .arg(format!("{script}{look}"))
             .arg(binary("livemode-boot"))
             .arg(&line)
             .arg(&sysroot)
@@ -91,6 +97,27 @@ fn root_an_image_comes_by_http() {
     let server = Server::start(image.bytes.clone(), Manner::Whole).unwrap();
     image.assert_mounted(&image.arguments(&http(&server), ""), &http(&server));
     assert_eq!(server.requests(), ["0"]);
+}
+
+/// Memory holds what was fetched once: neither the loop device nor anything else below /run keeps it a second time, once all of
+/// it was read.
+#[test]
+fn root_an_image_by_http_is_in_memory_once() {
+    let image = Image::new();
+    let server = Server::start(image.bytes.clone(), Manner::Whole).unwrap();
+    let look = "device=$(losetup --noheadings --output NAME --associated /run/livemode/fetched/image) && \
+                fincore --bytes --noheadings --output RES /run/livemode/fetched/image $device && \
+                df --block-size 1 --output=used /run/livemode/fetched /run | tail -n 2";
+    let (code, said) = image.mount_and(&image.arguments(&http(&server), ""), look);
+    assert_eq!(code, 0, "{said}");
+    let numbers: Vec<usize> = said.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    let [fetched, device, there, elsewhere] = numbers[..] else {
+        panic!("{said}")
+    };
+    let size = image.bytes.len();
+    let is_all = |bytes: usize| (size..size + (64 << 10)).contains(&bytes);
+    assert!(is_all(fetched) && is_all(there), "{size}: {said}");
+    assert!(device < size / 8 && elsewhere < size / 8, "{size}: {said}");
 }
 
 #[test]

@@ -221,6 +221,37 @@ fn root_a_disk_that_the_targets_kernel_does_not_drive_is_refused() {
     refused_by(&source, &prep, &changed.path(), 4, &message);
 }
 
+/// An image by URL stays in memory; early boot would only find out that it has no room for that.
+#[test]
+fn root_a_machine_with_too_little_memory_is_refused() {
+    let source = SourceDisk::bare().unwrap();
+    let memory = |mib: u64| {
+        fs::create_dir_all(source.at("proc")).unwrap();
+        let text = format!("MemTotal:     {} kB\nMemFree:      1024 kB\n", mib << 10);
+        fs::write(source.at("proc/meminfo"), text).unwrap();
+    };
+    let may_go_on = || {
+        let plan = source.prep().args(["plan", "--userspace"]);
+        plan.arg(container()).run().unwrap();
+    };
+    memory(500);
+    refused(&source, &container(), "not enough memory: 640 MiB needed (");
+    memory(700);
+    may_go_on();
+
+    let config = source.at("etc/leapp/actor_conf.d/livemode.yaml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let url = "url_to_load_squashfs_image_from: http://host/live.img, dracut_network: ip=dhcp";
+    fs::write(config, format!("livemode: {{{url}}}\n")).unwrap();
+    refused(
+        &source,
+        &container(),
+        "the live system 512), 700 MiB there; leave url_to_load_squashfs_image_from away, or give the machine more",
+    );
+    memory(2000);
+    may_go_on();
+}
+
 /// A system that sees itself, with these mounts and what lsblk says by a fixture of the storage's tests; the PATH for it.
 fn with_a_disk(source: &SourceDisk, fixture: &str, mounts: &str) -> Programs {
     let lsblk = workspace().join("tests/fixtures/storage").join(fixture);

@@ -169,7 +169,7 @@ fn from_device(device: &Path, disk: &Disk, plan: &MountPlan, clock: &mut Clock) 
             None
         }
         Check::Sha256(expected) => {
-            let (found, _) = fsio::sha256(&file, |_| ()).context("reading the image")?;
+            let (found, _) = fsio::sha256_of(&file, |_| ()).context("reading the image")?;
             if found != *expected {
                 let named = disk.named();
                 bail!("the image {named} has the wrong digest: sha256 {found} in place of {expected}");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use livemode_common::cmd::Cmd;
+use livemode_common::contract::LIVE_MEMORY_BYTES;
 use livemode_common::fsio::Sha256Writer;
 use livemode_common::mount::{MountSpec, MountStack};
 
@@ -15,8 +16,6 @@ use crate::params::Check;
 use crate::plan::Fetch;
 
 const MIB: u64 = 1 << 20;
-/// What the live system, dnf and leapp need in memory beside the image.
-const RESERVE_BYTES: u64 = 512 * MIB;
 /// The tmpfs's own pages (Documentation/filesystems/tmpfs.rst), beside the image's.
 const TMPFS_SLACK: u64 = MIB;
 const CONNECT_TIMEOUT_S: &str = "20";
@@ -106,13 +105,15 @@ fn room_bytes(meminfo: &str, size: Option<u64>) -> Result<u64> {
         .and_then(|l| l.split_whitespace().next())
         .and_then(|n| n.parse::<u64>().ok());
     let available = kib.context("no MemAvailable in /proc/meminfo")? * 1024;
-    let room = size.map_or(available.saturating_sub(RESERVE_BYTES), |size| size + TMPFS_SLACK);
-    if room == 0 || room + RESERVE_BYTES > available {
+    let room = size.map_or(available.saturating_sub(LIVE_MEMORY_BYTES), |size| {
+        size + TMPFS_SLACK
+    });
+    if room == 0 || room + LIVE_MEMORY_BYTES > available {
         let mib = |bytes: u64| bytes.div_ceil(MIB);
         bail!(
             "not enough memory: {} MiB for the image and {} MiB for the live system, {} MiB available",
             mib(size.unwrap_or(0)),
-            mib(RESERVE_BYTES),
+            mib(LIVE_MEMORY_BYTES),
             available / MIB
         );
     }

@@ -59,6 +59,10 @@ pub const HOLD_UNIT: &str = "livemode-hold-limit";
 /// Unit that runs the upgrade.
 pub const UPGRADE_UNIT: &str = "livemode-upgrade.service";
 
+/// What the live system, dnf and leapp need in memory beside an image that is there, in bytes: early boot fetches none that
+/// would not leave it, and `plan` refuses a machine that has less.
+pub const LIVE_MEMORY_BYTES: u64 = 512 << 20;
+
 /// Exit code: the operation failed.
 pub const EXIT_FAILED: u8 = 1;
 /// Exit code: the configuration is invalid.

@@ -13,6 +13,7 @@ pub(crate) mod initramfs_contents;
 pub(crate) mod items;
 mod live_system;
 mod live_units;
+pub(crate) mod memory;
 pub(crate) mod mounts;
 mod network;
 pub(crate) mod packages;

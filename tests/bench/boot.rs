@@ -35,7 +35,7 @@ pub(crate) fn rows(initramfs: &Both) -> Result<Vec<Row>> {
             ours,
             theirs: median(theirs),
             unit: "s",
-            bar: Some(1.0 / 3.0),
+            bar: Some(1.0 / 6.0),
             what: "device there to root mounted, no check, beside dmsquash-live",
         },
         Row {

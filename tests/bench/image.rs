@@ -16,7 +16,7 @@ pub(crate) fn rows(subject: &Subject) -> Result<Vec<Row>> {
         .arg(subject.container())
         .arg(&ours)
         .args(&arguments[2..]);
-    let their_call = upstream(subject, &theirs);
+    let their_call = upstream(subject.container(), &theirs);
 
     eprintln!("{our_call}");
     let our_cpu = cpu_s(&our_call)?;
@@ -44,7 +44,7 @@ pub(crate) fn rows(subject: &Subject) -> Result<Vec<Row>> {
 }
 
 /// live_image_generator of leapp-repository: `mksquashfs DIR IMG -e DIR/var/cache/dnf`.
-pub(crate) fn upstream(subject: &Subject, image: &Path) -> Cmd {
-    let call = Cmd::new("mksquashfs").arg(subject.container()).arg(image);
-    call.arg("-e").arg(subject.container().join("var/cache/dnf"))
+pub(crate) fn upstream(container: &Path, image: &Path) -> Cmd {
+    let call = Cmd::new("mksquashfs").arg(container).arg(image);
+    call.arg("-e").arg(container.join("var/cache/dnf"))
 }

@@ -5,6 +5,8 @@ mod digest;
 mod image;
 mod initramfs;
 mod layers;
+mod pair;
+mod ram;
 mod row;
 mod sizes;
 mod start;
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
 type Measure = fn() -> Result<Vec<Row>>;
 
 /// What is measured: a name, by which it can be asked for alone, and how.
-const PARTS: [(&str, Measure); 7] = [
+const PARTS: [(&str, Measure); 8] = [
     ("sizes", sizes::rows),
     ("image", || image::rows(&Subject::new()?)),
     ("initramfs", || {
@@ -38,6 +40,7 @@ const PARTS: [(&str, Measure); 7] = [
     ("build", build::rows),
     ("start", start::rows),
     ("layers", layers::rows),
+    ("ram", ram::rows),
 ];
 
 fn run() -> Result<()> {

@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use livemode_common::cmd::Cmd;
 use livemode_tests::container::Changed;
 use livemode_tests::source::SourceDisk;
 use livemode_tests::testbed::{self, Suite};
@@ -32,6 +33,17 @@ impl Subject {
     /// A throw-away copy of the container.
     pub(crate) fn copy(&self) -> Result<Changed> {
         Changed::of(&self.container)
+    }
+
+    /// A whole copy of the container below `dir`, in which dnf has installed what was missing.
+    pub(crate) fn with_packages(&self, dir: &Path) -> Result<PathBuf> {
+        let changed = self.copy()?;
+        let dnf = changed.inside("dnf").args(self.arguments_of("dnf")?);
+        dnf.run()?;
+        let container = dir.join("container");
+        let copy = Cmd::new("cp").args(["-a", "--reflink=auto"]);
+        copy.arg(changed.path()).arg(&container).run()?;
+        Ok(container)
     }
 
     /// The words after `program` of the command that `build` would run.

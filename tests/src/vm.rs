@@ -25,6 +25,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub const MEMORY_MIB: u64 = 1536;
 /// Of the processors that QEMU emulates fast, with what halves the time that LUKS takes: AES, and what Linux has it only with.
 const PROCESSOR: &str = "qemu64,+aes,+ssse3,+sse4.1,+pclmulqdq";
+/// How QEMU calls the thread of a virtual processor: that of one, or of all where instructions are counted.
+const VIRTUAL_PROCESSOR: [&str; 2] = ["CPU ", "ALL CPUs"];
 /// What QEMU logs when a guest powers off, and not when it reboots.
 const SHUTDOWN_REQUEST: &str = "qemu_system_shutdown_request";
 /// Of a console, in an error.
@@ -44,6 +46,9 @@ pub struct Machine<'a> {
     /// Whether it does so in the same QEMU, for guests that run for moments. After a whole Linux GRUB takes four times as long
     /// there: each page that it writes holds code which QEMU has translated, and takes back piece by piece.
     pub resets_in_place: bool,
+    /// Whether its clock counts instructions, one for a nanosecond, while it has something to do (qemu(1), `-icount`): how long it
+    /// is busy by that clock does not depend on how busy this machine is.
+    pub counts: bool,
     /// What else it has, in QEMU's own words.
     pub more: &'a [&'a str],
 }
@@ -215,8 +220,14 @@ impl<'a> Machine<'a> {
             nic: NO_NIC,
             reboots: false,
             resets_in_place: false,
+            counts: false,
             more: &[],
         }
+    }
+
+    /// The same with a clock that counts instructions.
+    pub fn counting(self) -> Self {
+        Self { counts: true, ..self }
     }
 
     /// Runs it until it powers off or, where that is its end, reboots; gives what its serial console showed.
@@ -275,9 +286,11 @@ impl<'a> Machine<'a> {
             .arg(format!("unix:{},server=on,wait=off", control.display()))
             .args(["-trace", SHUTDOWN_REQUEST, "-D"])
             .arg(&requests)
+            .args(match self.counts {
+                false => &["-accel", "tcg,thread=multi"][..],
+                true => &["-accel", "tcg,thread=single", "-icount", "shift=0"],
+            })
             .args([
-                "-accel",
-                "tcg,thread=multi",
                 "-M",
                 "q35",
                 "-cpu",
@@ -458,7 +471,8 @@ impl Running {
         // Where QEMU has no such thread yet, or no longer, there is nothing new.
         for task in fs::read_dir(&tasks).into_iter().flatten().flatten() {
             let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
-            if read("comm").starts_with("CPU ") {
+            let name = read("comm");
+            if VIRTUAL_PROCESSOR.iter().any(|begin| name.starts_with(begin)) {
                 let used = processor_time(&read("stat"))?;
                 self.used.set(used.max(self.used.get()));
             }

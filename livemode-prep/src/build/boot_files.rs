@@ -147,7 +147,8 @@ fn in_place(plan: &BuildPlan, path: &Path) -> Result<Artifact> {
 
 fn digest(path: &Path) -> Result<String> {
     let context = || format!("reading {}", path.display());
-    let (sha256, _) = fsio::sha256(File::open(path).with_context(context)?, |_| ()).with_context(context)?;
+    let (sha256, _) =
+        fsio::sha256_of(&File::open(path).with_context(context)?, |_| ()).with_context(context)?;
     Ok(sha256)
 }
 
@@ -163,7 +164,7 @@ fn stage(from: &Path, to: &Path, mode: u32) -> Result<(u64, String)> {
         std::io::copy(&mut source, &mut target)?;
         target.flush()?;
         target.sync_all()?;
-        let (sha256, size) = fsio::sha256(File::open(to)?, |_| ())?;
+        let (sha256, size) = fsio::sha256_of(&File::open(to)?, |_| ())?;
         Ok((size, sha256))
     };
     copy().with_context(|| format!("copying {} to {}", from.display(), to.display()))
@@ -179,7 +180,7 @@ pub(crate) fn artifact(
 ) -> Result<Artifact> {
     let context = || format!("reading {}", lies.display());
     let (sha256, size) =
-        fsio::sha256(File::open(lies).with_context(context)?, progress).with_context(context)?;
+        fsio::sha256_of(&File::open(lies).with_context(context)?, progress).with_context(context)?;
     Ok(Artifact {
         origin,
         path: plan.as_source_sees(path),

@@ -83,6 +83,9 @@ pub(crate) struct Source {
     pub(crate) state_device: FileSystem,
     /// Its mounts, with mount points as it sees them.
     pub(crate) mounts: Vec<Mount>,
+    /// What Linux has of its memory, in bytes (MemTotal of proc_meminfo(5)); a system on a directory has none.
+    #[serde(default)]
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 impl Source {
@@ -116,8 +119,18 @@ impl Source {
             state_device: table.file_system_under(&state_dir)?,
             state_dir,
             mounts: table.of_the_source(),
+            memory_bytes: fs::read_to_string(root.at("proc/meminfo"))
+                .ok()
+                .and_then(|text| memory_bytes(&text)),
         })
     }
+}
+
+/// "MemTotal:        1500000 kB"
+fn memory_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// PRETTY_NAME of a system's os-release(5).

@@ -11,7 +11,9 @@ use crate::plan::space::Budget;
 /// # Errors
 /// When something stands against it: exit code 4.
 pub(crate) fn run(plan: &BuildPlan, as_json: bool) -> Result<()> {
-    let expectations: Vec<String> = plan.budgets.iter().map(Budget::describe).collect();
+    let space = plan.budgets.iter().map(Budget::describe);
+    let memory = format!("memory: {}", plan.memory.describe());
+    let expectations: Vec<String> = space.clone().chain([memory]).collect();
     let warnings = &plan.findings.warnings;
     if as_json {
         let text = json!({
@@ -20,6 +22,7 @@ pub(crate) fn run(plan: &BuildPlan, as_json: bool) -> Result<()> {
             "refusals": plan.findings.refusals,
             "image": plan.config.squashfs_image_path,
             "space": plan.budgets,
+            "memory": plan.memory,
             "expectations": expectations,
             "warnings": warnings,
         });
@@ -29,7 +32,8 @@ pub(crate) fn run(plan: &BuildPlan, as_json: bool) -> Result<()> {
             .iter()
             .for_each(|warning| eprintln!("warning: {warning}"));
         println!("image  {}", plan.config.squashfs_image_path);
-        expectations.iter().for_each(|line| println!("space  {line}"));
+        space.for_each(|line| println!("space  {line}"));
+        println!("memory {}", plan.memory.describe());
     }
     Ok(plan.check()?)
 }

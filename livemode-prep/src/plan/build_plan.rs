@@ -14,6 +14,7 @@ use super::atomic::Atomic;
 use super::boot_entry::{EntryChoice, EntryPlan};
 use super::findings::Findings;
 use super::items::Item;
+use super::memory::Memory;
 use super::parts::{carried, early, entry, image_names, listen, missing, requested, systemd_boots_place};
 use super::paths::{Overlay, Paths};
 use super::space::{self, Budget, Sizes};
@@ -56,6 +57,7 @@ pub(crate) struct BuildPlan {
     pub(crate) early_reasons: Reasoned,
     pub(crate) live_reasons: Reasoned,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) memory: Memory,
     /// How what the upgrade writes is kept apart, or why it cannot be.
     pub(crate) atomic: Result<Atomic, Vec<String>>,
     pub(crate) paths: Paths,
@@ -135,15 +137,19 @@ impl BuildPlan {
         let required_packages = packages::required(&facts.config, &draft.packages());
         let mut of_packages = Findings::default();
         let missing_packages = missing(&facts, &required_packages, &mut of_packages);
+        let sizes = sizes(target.as_ref(), missing_packages.len());
+        let by_url = !facts.config.url_to_load_squashfs_image_from.is_empty();
+        let memory = Memory::of(
+            &sizes.unwrap_or(Sizes::EXPECTED),
+            by_url,
+            facts.source.memory_bytes,
+        );
         let boot_files = if boot_content.is_some() {
             Origin::Given
         } else {
             Origin::Made
         };
-        let budgets = |store: Option<&Atomic>| {
-            let missing = missing_packages.len();
-            budgets(&facts.source, target.as_ref(), missing, boot_files, store)
-        };
+        let budgets = |store: Option<&Atomic>| budgets(&facts.source, sizes, boot_files, store);
         // Early boot gives the old system back: it must be able to say what boots.
         let is_entry_ours = entry
             .as_ref()
@@ -197,6 +203,7 @@ impl BuildPlan {
             live_reasons,
             early_reasons,
             budgets,
+            memory,
             atomic,
             root,
             config: facts.config,
@@ -237,6 +244,9 @@ impl BuildPlan {
             plan.findings.refuse(why);
         }
         for fault in plan.budgets.iter().filter_map(Budget::fault) {
+            plan.findings.refuse(fault);
+        }
+        if let Some(fault) = plan.memory.fault() {
             plan.findings.refuse(fault);
         }
         plan
@@ -412,21 +422,19 @@ pub(crate) fn build_id(sha256: &str) -> String {
     sha256.chars().take(BUILD_ID_DIGITS).collect()
 }
 
-fn budgets(
-    source: &Source,
-    target: Option<&Target>,
-    missing_packages: usize,
-    boot_files: Origin,
-    store: Option<&Atomic>,
-) -> Vec<Budget> {
-    let Some(target) = target else {
-        return space::expected(&source.image_dir, &source.boot);
-    };
-    let sizes = Sizes {
+/// None before there is a container.
+fn sizes(target: Option<&Target>, missing_packages: usize) -> Option<Sizes> {
+    target.map(|target| Sizes {
         image: target.image_bytes,
         modules: target.kernel.module_bytes,
         kernel: target.kernel.image_bytes,
         packages: missing_packages as u64,
+    })
+}
+
+fn budgets(source: &Source, sizes: Option<Sizes>, boot_files: Origin, store: Option<&Atomic>) -> Vec<Budget> {
+    let Some(sizes) = sizes else {
+        return space::expected(&source.image_dir, &source.boot);
     };
     let boot = (boot_files == Origin::Made).then_some(&source.boot);
     let store = store.map(|store| (store.place(), store.bytes));

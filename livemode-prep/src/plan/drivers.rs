@@ -1,4 +1,6 @@
 //! Whether the target's kernel drives the disks that early boot and the live system cannot do without. Pure.
+use std::collections::BTreeSet;
+
 use super::storage::Storage;
 use crate::facts::leapp::Requested;
 use crate::facts::storage::drivers::Driver;
@@ -17,6 +19,18 @@ pub(crate) fn missing(
     let modules = &requested.kernel_modules;
     disks
         .filter_map(|disk| lost(disk, sources.drivers.get(disk)?, kernel, modules))
+        .collect()
+}
+
+/// The modules of the target's kernel that drive what the image's disks hang on: those that say so, and this system's.
+pub(crate) fn of_image(storage: &Storage, sources: &StorageFacts, kernel: &Kernel) -> BTreeSet<String> {
+    let claiming = |driver: &Driver| {
+        let modules = driver.modalias.as_ref().and_then(|name| kernel.drivers.get(name));
+        modules.cloned().unwrap_or_default()
+    };
+    storage
+        .image_drivers(sources)
+        .flat_map(|driver| claiming(driver).into_iter().chain([driver.module.clone()]))
         .collect()
 }
 
@@ -53,8 +67,6 @@ fn drives(kernel: &Kernel, driver: &Driver) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn kernel() -> Kernel {

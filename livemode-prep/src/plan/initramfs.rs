@@ -3,6 +3,7 @@ use std::path::Path;
 
 use livemode_common::cmd::Cmd;
 
+use super::drivers::of_image;
 use super::items::{Content, Item};
 use super::storage::{Layer, Storage};
 use crate::facts::leapp::Requested;
@@ -52,7 +53,7 @@ pub(crate) fn module() -> Vec<Item> {
 /// can pack it.
 pub(crate) fn compressor(has_zstd: bool, config: &KernelConfig) -> &'static str {
     if has_zstd && config.has("CONFIG_RD_ZSTD") {
-        "zstd -q -T0 -6"
+        "zstd -q -T0 -3"
     } else if config.has("CONFIG_RD_XZ") {
         "xz --check=crc32 --lzma2=dict=1MiB -T0"
     } else {
@@ -197,6 +198,10 @@ impl Choice {
         };
         drivers(&TPM, is_by_tpm || is_by_clevis);
         drivers(&LAYERS, has_layers);
+        // dracut takes the drivers of all disks along by what they call in the kernel, which changes from one to the next.
+        let of_image = kernel.map(|kernel| of_image(storage, &facts.storage, kernel));
+        let of_image = of_image.unwrap_or_default();
+        drivers(&of_image.iter().map(String::as_str).collect::<Vec<_>>(), true);
         let of_type = |fstype: &str| {
             let module = kernel.and_then(|kernel| kernel.file_systems.get(fstype));
             module.map_or(fstype, String::as_str).to_owned()

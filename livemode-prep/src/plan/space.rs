@@ -19,6 +19,8 @@ const METADATA: u64 = 200 * MIB;
 const IMAGE_EXPECTED: u64 = 700 * MIB;
 /// Modules of el9's kernel-core, programs and the packed initramfs.
 const WORKING_EXPECTED: u64 = 400 * MIB;
+/// Modules of el9's kernel-core and kernel-modules-core.
+const MODULES_EXPECTED: u64 = 80 * MIB;
 const KERNEL_EXPECTED: u64 = 15 * MIB;
 /// For any machine, with the firmware and drivers of el9.
 const INITRAMFS_EXPECTED: u64 = 100 * MIB;
@@ -98,6 +100,22 @@ pub(crate) struct Sizes {
     pub(crate) packages: u64,
 }
 
+impl Sizes {
+    /// The image, packed. Half of the bytes: root file systems came to 0.32 to 0.38 with zstd; incompressible additions take
+    /// more.
+    pub(crate) fn packed_image(&self) -> u64 {
+        self.image / 2
+    }
+
+    /// Before there is a container: those of a minimal system, as leapp makes it.
+    pub(crate) const EXPECTED: Self = Self {
+        image: 2 * IMAGE_EXPECTED,
+        modules: MODULES_EXPECTED,
+        kernel: KERNEL_EXPECTED,
+        packages: 0,
+    };
+}
+
 /// One budget for each file system. `boot` is where kernel and initramfs go, unless leapp has put them there already.
 /// The `store`, where there is one, has its own size.
 pub(crate) fn budgets(
@@ -106,8 +124,7 @@ pub(crate) fn budgets(
     boot: Option<&Place>,
     store: Option<(&Place, u64)>,
 ) -> Vec<Budget> {
-    // Half of the bytes: root file systems came to 0.32 to 0.38 with zstd; incompressible additions take more.
-    let image = sizes.image / 2;
+    let image = sizes.packed_image();
     let packages = if sizes.packages == 0 {
         0
     } else {

@@ -6,13 +6,14 @@ use livemode_common::cmd::Cmd;
 use crate::facts::tools::Mksquashfs;
 use crate::facts::userspace::{KernelConfig, LEFT_OUT};
 
-/// In order of preference: name, what the kernel must have, arguments. zstd at 3 with 1 MiB blocks packs as well as
-/// gzip at 9 for a thirtieth of the time.
+/// In order of preference: name, what the kernel must have, arguments. zstd at 2 with 256 KiB blocks packs better
+/// than gzip at 9 for a thirtieth of the time. At 3 it takes two fifths more for four parts less in a hundred; with blocks of
+/// 1 MiB the image has two parts less in a hundred, and the live system takes a ninth more to start: it unpacks whole blocks.
 const COMPRESSORS: [(&str, &str, &[&str]); 4] = [
     (
         "zstd",
         "CONFIG_SQUASHFS_ZSTD",
-        &["-Xcompression-level", "3", "-b", "1M"],
+        &["-Xcompression-level", "2", "-b", "256K"],
     ),
     ("lz4", "CONFIG_SQUASHFS_LZ4", &["-Xhc", "-b", "1M"]),
     ("gzip", "CONFIG_SQUASHFS_ZLIB", &["-Xcompression-level", "6"]),
@@ -135,7 +136,7 @@ mod tests {
         let call = call.to_string();
         assert!(
             call.starts_with(
-                "mksquashfs /tree /out -noappend -no-progress -comp zstd -exit-on-error -Xcompression-level 3 -b 1M \
+                "mksquashfs /tree /out -noappend -no-progress -comp zstd -exit-on-error -Xcompression-level 2 -b 256K \
                  -wildcards -e 'boot/*' "
             ),
             "{call}"

@@ -74,6 +74,7 @@ impl BuildPlan {
         for (number, line) in self.budgets.iter().map(Budget::describe).enumerate() {
             row(if number == 0 { "space" } else { "" }, &line);
         }
+        row("memory", &self.memory.describe());
         row("atomic", &self.atomicity());
         let (next, after) = self.boots();
         row("next boot", &next);
@@ -168,6 +169,7 @@ impl BuildPlan {
             "initramfs_crypttab": lines(&self.storage.early_volumes),
             "mounts": self.mounts.iter().map(Entry::to_string).collect::<Vec<_>>(),
             "space": self.budgets,
+            "memory": self.memory,
         })
     }
 

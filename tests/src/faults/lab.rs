@@ -458,8 +458,10 @@ pub(super) fn is_held(console: &str) -> bool {
 }
 
 /// What the last system that booted told of itself.
-fn report(console: &str) -> Vec<String> {
+pub(super) fn report(console: &str) -> Vec<String> {
     let last = console.rfind("report: booted").map_or("", |at| &console[at..]);
     let lines = last.lines().filter_map(|line| line.split_once("report: "));
-    lines.map(|(_, told)| told.trim().to_owned()).collect()
+    // The kernel may say something in the middle of a line.
+    let told = lines.map(|(_, told)| told.split("[ ").next().unwrap_or_default());
+    told.map(|told| told.trim().to_owned()).collect()
 }

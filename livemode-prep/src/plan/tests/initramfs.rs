@@ -211,6 +211,25 @@ fn the_initramfs_has_the_file_systems_of_the_image_and_of_boot_and_the_tpms_driv
     assert_eq!(drivers("systemd-recovery"), [""]);
 }
 
+/// By name: what dracut takes along for any machine need not have it.
+#[test]
+fn the_initramfs_has_the_drivers_of_the_images_disks() {
+    let with = |disk: &'static str| {
+        dracut_words(
+            move |facts| {
+                let driver = json!({"module": "mptsas", "modalias": "pci:sas1068"});
+                facts["storage"]["drivers"] = json!({disk: [driver]});
+                facts["userspace"]["kernels"][0]["drivers"] = json!({"pci:sas1068": ["mpt3sas"]});
+                let modules = json!(["mpt3sas", "mptsas", "squashfs"]);
+                set(facts, "userspace.kernels.0.modules", modules);
+            },
+            "--add-drivers",
+        )
+    };
+    assert_eq!(with("/dev/sda"), ["mpt3sas", "mptsas"]);
+    assert_eq!(with("/dev/sdz"), [""]);
+}
+
 #[test]
 fn a_disk_that_the_targets_kernel_does_not_drive_is_refused() {
     let with = |disk: &'static str, modules: &'static [&'static str]| {

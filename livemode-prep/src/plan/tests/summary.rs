@@ -18,6 +18,7 @@ fn a_plan_opens_with_the_verdict_and_where_everything_goes() {
     );
     assert!(lines[5].starts_with("space      /var/lib/leapp: "), "{summary}");
     assert!(lines[6].starts_with("           /boot: "), "{summary}");
+    assert!(lines[7].starts_with("memory     640 MiB needed ("), "{summary}");
     assert!(!summary.contains("\nwarnings\n"), "{summary}");
     let before = plan(|facts| set(facts, "userspace", json!(null))).summary();
     assert!(
