@@ -8,8 +8,8 @@ PREFIX = /usr
 SHARE = $(DESTDIR)$(PREFIX)/share
 UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/livemode
-# A repository of leapp's once `livemode-prep actors install` has made it one.
-ACTORS = $(SHARE)/leapp-repository/custom-repositories/livemode
+# leapp finds them once `livemode-prep actors install` has made a repository that leads there.
+ACTORS = $(SHARE)/livemode/leapp
 BINARIES = livemode-prep livemode-boot livemode-run
 # Where install takes the binaries from.
 BUILT = target/release

@@ -1,5 +1,6 @@
 //! Inside leapp: our actors run by a stand-in of its framework (tests/testbed/leapp), with the real `livemode-prep` and
-//! the messages of a real run. What they produce is golden: tests/fixtures/leapp.
+//! the messages of a real run. What they produce is golden: tests/fixtures/leapp. With `LIVEMODE_LEAPP`, as `make leapp` sets
+//! it, the real framework runs them, and the same must come of it.
 #![allow(clippy::unwrap_used)]
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -21,8 +22,10 @@ use serde_json::{json, Value};
 
 const OURS: &str = "abcdef0123456789abcdef0123456789-livemode";
 const LEAPPS: &str = "abcdef0123456789abcdef0123456789-upgrade.x86_64";
-const ACTORS: &str = "usr/share/leapp-repository/custom-repositories/livemode";
+const ACTORS: &str = "usr/share/livemode/leapp";
 const NOTHING: [String; 0] = [];
+/// Names the directory that tests/real/setup.sh has made of leapp.
+const REAL: &str = "LIVEMODE_LEAPP";
 
 /// A machine with leapp: the source system, the container, and what packages have installed.
 struct Leapp {
@@ -101,8 +104,15 @@ impl Leapp {
     /// One phase, with these words added to the environment.
     fn phase(&self, options: &[&str], phase: &str, environment: &[(&str, &str)]) -> Phase {
         let testbed = workspace().join("tests/testbed/leapp");
-        let mut call = Cmd::new("python3")
-            .arg(testbed.join("workflow.py"))
+        let [python, runner] = match std::env::var_os(REAL) {
+            Some(real) => [
+                PathBuf::from(real).join("venv/bin/python"),
+                workspace().join("tests/real/phase.py"),
+            ],
+            None => ["python3".into(), testbed.join("workflow.py")],
+        };
+        let mut call = Cmd::new(python)
+            .arg(runner)
             .args(options)
             .arg(self.messages())
             .arg(phase)
@@ -144,6 +154,14 @@ impl Leapp {
     fn has_leapps_initramfs(&self) -> bool {
         let inode = |path: &str| fs::metadata(self.source.at(path)).unwrap().ino();
         inode("boot/initramfs-upgrade.x86_64.img") == inode("run/initramfs-of-leapp")
+    }
+
+    /// Adds a message of another actor's.
+    fn add(&self, model: &str, fields: &Value) {
+        let mut messages: Value =
+            serde_json::from_str(&fs::read_to_string(self.messages()).unwrap()).unwrap();
+        messages.as_array_mut().unwrap().push(json!([model, fields]));
+        fs::write(self.messages(), messages.to_string()).unwrap();
     }
 
     fn calls(&self) -> String {
@@ -212,7 +230,7 @@ fn every_actor_is_written_for_python_3_6() {
         .into_keys()
         .filter(|path| path.extension().is_some_and(|end| end == "py"))
         .collect();
-    assert_eq!(sources.len(), 8, "{sources:?}");
+    assert_eq!(sources.len(), 11, "{sources:?}");
     Cmd::new("python3")
         .args(["-c", script])
         .args(&sources)
@@ -271,7 +289,7 @@ fn root_what_stands_against_the_upgrade_inhibits_it_in_the_checks() {
         leapp.livemode("Facts");
         let checks = leapp.livemode("Checks");
         leapp.assert_golden(name, &checks);
-        let report = &checks.said["live_mode_reporter"][0][1];
+        let report = &checks.said["live_mode_reporter"][0][1]["report"];
         assert!(
             report["groups"].as_array().unwrap().contains(&json!("inhibitor")),
             "{report}"
@@ -283,7 +301,7 @@ fn root_what_stands_against_the_upgrade_inhibits_it_in_the_checks() {
     nix::fcntl::posix_fallocate(&space, 0, most).unwrap();
     leapp.livemode("Facts");
     let checks = leapp.livemode("Checks");
-    let summary = checks.said["live_mode_reporter"][0][1]["summary"]
+    let summary = checks.said["live_mode_reporter"][0][1]["report"]["summary"]
         .as_str()
         .unwrap();
     assert!(
@@ -447,10 +465,8 @@ fn root_an_entry_that_cannot_be_armed_stops_leapp_and_leaves_the_old_system_the_
     let old = source.variable("saved_entry");
     leapp.livemode("Facts");
     // An actor wants a word that GRUB would not pass on.
-    let mut messages: Value = serde_json::from_str(&fs::read_to_string(leapp.messages()).unwrap()).unwrap();
-    let task = json!(["UpgradeKernelCmdlineArgTasks", {"to_add": [{"key": "strange", "value": "it's"}]}]);
-    messages.as_array_mut().unwrap().push(task);
-    fs::write(leapp.messages(), messages.to_string()).unwrap();
+    let strange = json!({"to_add": [{"key": "strange", "value": "it's"}]});
+    leapp.add("UpgradeKernelCmdlineArgTasks", &strange);
     let run = leapp.livemode("InterimPreparation");
     assert!(run.stopped, "{}", run.said);
     assert_eq!(run.said["stopped"], "complete_livemode_entry");
@@ -474,4 +490,175 @@ fn root_an_entry_that_cannot_be_armed_stops_leapp_and_leaves_the_old_system_the_
     assert_eq!(source.variable("next_entry"), OURS);
     let arguments = source.manifest().boot.arguments;
     assert_eq!(source.entry_words(), sorted_words(&arguments));
+}
+
+#[test]
+fn root_the_entry_has_what_leapp_adds_and_not_what_it_takes_away() {
+    let leapp = Leapp::new("livemode: {}\n");
+    let luks = json!({"key": "rd.luks.uuid", "value": "luks-1"});
+    let mut messages: Value = serde_json::from_str(&fs::read_to_string(leapp.messages()).unwrap()).unwrap();
+    for message in messages.as_array_mut().unwrap() {
+        if message[0] == "KernelCmdline" {
+            let words = message[1]["parameters"].as_array_mut().unwrap();
+            words.extend([luks.clone(), json!({"key": "rd.luks.uuid", "value": "luks-2"})]);
+        }
+    }
+    fs::write(leapp.messages(), messages.to_string()).unwrap();
+    // As checkluks, checkresumekernelarg and checknvme of leapp's say it.
+    leapp.add(
+        "UpgradeKernelCmdlineArgTasks",
+        &json!({"to_remove": [luks, {"key": "resume", "value": "UUID=0"}]}),
+    );
+    leapp.add(
+        "UpgradeKernelCmdlineArgTasks",
+        &json!({"to_add": [{"key": "rd.nvmf.x", "value": "1"}, {"key": "rd.nvmf.x", "value": "2"}]}),
+    );
+    leapp.livemode("Facts");
+    let environment = [
+        ("LEAPP_UNSUPPORTED", "1"),
+        ("LEAPP_DEBUG", "1"),
+        ("LEAPP_DEVEL_INITRAM_NETWORK", "scripts"),
+    ];
+    let run = leapp.phase(&["--livemode"], "InterimPreparation", &environment);
+    assert!(!run.stopped, "{}", run.said);
+    let words = leapp.source.entry_words();
+    let has = |word: &str| words.iter().any(|known| known == word);
+    for word in [
+        "rd.luks.uuid=luks-2",
+        "rd.nvmf.x=1",
+        "rd.nvmf.x=2",
+        "debug",
+        "ip=dhcp",
+        "rd.neednet=1",
+        "net.ifnames=0",
+    ] {
+        assert!(has(word), "no {word} in {words:?}");
+    }
+    for word in ["rd.luks.uuid=luks-1", "root=live:UUID=0"] {
+        assert!(!has(word), "{word} in {words:?}");
+    }
+    assert_eq!(words.iter().filter(|word| word.starts_with("root=")).count(), 1);
+    assert_eq!(
+        words,
+        sorted_words(&leapp.source.manifest().boot.arguments),
+        "what is recorded is what boots"
+    );
+}
+
+#[test]
+fn root_with_both_in_sight_the_entry_is_left_alone_and_that_is_said() {
+    let leapp = Leapp::new("livemode: {}\n");
+    let root = leapp.source.root();
+    install(root);
+    for (path, text) in [
+        (
+            ".leapp/info",
+            r#"{"name": "system_upgrade_common", "id": "1-2-3", "repos": []}"#,
+        ),
+        (
+            "actors/livemode/reporter/actor.py",
+            "name = 'live_mode_reporter'\n",
+        ),
+    ] {
+        let path = leapp
+            .source
+            .at("usr/share/leapp-repository/repositories/system_upgrade/common")
+            .join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let links = leapp.source.at("etc/leapp/repos.d");
+    fs::create_dir_all(&links).unwrap();
+    std::os::unix::fs::symlink(
+        "/usr/share/leapp-repository/repositories/system_upgrade",
+        links.join("system_upgrade"),
+    )
+    .unwrap();
+    let reporter = leapp
+        .source
+        .at("usr/share/leapp-repository/repositories/system_upgrade/common/actors/livemode/reporter");
+    leapp.source.prep().args(["actors", "install"]).run().unwrap();
+    fs::create_dir_all(&reporter).unwrap();
+    fs::write(reporter.join("actor.py"), "name = 'live_mode_reporter'\n").unwrap();
+
+    leapp.livemode("Facts");
+    leapp.add(
+        "LiveModeArtifacts",
+        &json!({"squashfs_path": "/var/lib/leapp/live-upgrade.img"}),
+    );
+    let options = ["--livemode", "--only=complete_livemode_entry"];
+    let run = leapp.phase(&options, "InterimPreparation", &[("LEAPP_UNSUPPORTED", "1")]);
+    assert!(!run.stopped, "{}", run.said);
+    assert!(
+        run.stderr.contains("livemode-prep actors refresh"),
+        "{}",
+        run.stderr
+    );
+    assert!(!leapp.calls().contains(" entry "), "{}", leapp.calls());
+    leapp.source.prep().args(["actors", "refresh"]).run().unwrap();
+    let run = leapp.phase(&options, "InterimPreparation", &[("LEAPP_UNSUPPORTED", "1")]);
+    assert_eq!(run.said["stopped"], "complete_livemode_entry", "nothing is built");
+}
+
+#[test]
+fn root_a_livemode_prep_that_is_missing_or_fails_crashes_no_actor() {
+    let leapp = Leapp::new("livemode: {}\n");
+    leapp.livemode("Facts");
+    for (model, fields) in [
+        (
+            "LiveImagePreparationInfo",
+            json!({"has_network_set_up": false, "has_passwordless_root": false, "has_sshd": false}),
+        ),
+        (
+            "LiveModeArtifacts",
+            json!({"squashfs_path": "/var/lib/leapp/live-upgrade.img"}),
+        ),
+        (
+            "BootContent",
+            json!({"kernel_path": "/boot/k", "initram_path": "/boot/i", "kernel_hmac_path": "/boot/h"}),
+        ),
+    ] {
+        leapp.add(model, &fields);
+    }
+    let known = fs::read(leapp.messages()).unwrap();
+    let path = |programs: &Programs| format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.path().display());
+    let no_programs = "/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+    let [silent, garbled] =
+        ["exit 1", "echo no JSON"].map(|script| Programs::with("livemode-prep", script).unwrap());
+    for (path, why) in [
+        (no_programs, "install the package livemode"),
+        (path(&silent), "livemode-prep ended with 1"),
+        (path(&garbled), "printed no JSON"),
+    ] {
+        let environment = [("LEAPP_UNSUPPORTED", "1"), ("PATH", path.as_str())];
+        let run = |options: &[&str], phase: &str| {
+            fs::write(leapp.messages(), &known).unwrap();
+            leapp.phase(&[&["--livemode"], options].concat(), phase, &environment)
+        };
+        let facts = run(&[], "Facts");
+        assert!(!facts.stopped, "{}", facts.said);
+        assert_eq!(facts.said["live_mode_config_scanner"], json!([]));
+        assert!(facts.stderr.contains(why), "{why}: {}", facts.stderr);
+        let checks = run(&[], "Checks");
+        let report = &checks.said["live_mode_reporter"][0][1]["report"];
+        assert_eq!(
+            report["title"], "LiveMode could not check this system",
+            "{}",
+            checks.said
+        );
+        assert!(report["summary"].as_str().unwrap().contains(why), "{report}");
+        for actor in [
+            "emit_livemode_requirements",
+            "prepare_live_image",
+            "live_image_generator",
+            "complete_livemode_entry",
+        ] {
+            let stopped = run(&[&format!("--only={actor}")], "InterimPreparation");
+            assert_eq!(stopped.said["stopped"], actor, "{}", stopped.said);
+            let details = stopped.said["details"]["details"].as_str().unwrap();
+            assert!(details.contains(why), "{details}");
+        }
+        let boot = run(&[], "FirstBoot");
+        assert!(!boot.stopped, "the first boot goes on: {}", boot.said);
+    }
 }
