@@ -17,7 +17,7 @@ BUILT = target/release
 PART = tests/part.sh
 CHECK = target/debug/check
 
-.PHONY: setup build demo check check-all faults bench fuzz mutants dist rpm install
+.PHONY: setup build demo check check-all faults leapp grubby bench fuzz mutants dist rpm install
 setup:
 	dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(PACKAGES); }
 
@@ -33,7 +33,7 @@ demo: build
 check: setup
 	rm -f target/times
 	$(PART) format $(CARGO) fmt --all --check
-	$(PART) shellcheck shellcheck packaging/*.sh tests/*.sh tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh \
+	$(PART) shellcheck shellcheck packaging/*.sh tests/*.sh tests/real/*.sh tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh \
 		livemode-prep/image/upgrade livemode-prep/image/profile.sh
 	$(PART) clippy $(CARGO) clippy --quiet --workspace --all-targets --all-features -- --deny warnings
 	$(PART) build-debug $(CARGO) build --quiet --workspace --all-targets
@@ -56,6 +56,23 @@ N = 12
 SEED = 1
 faults: build
 	$(CARGO) run --release -p livemode-tests --bin faults -- $(N) $(SEED)
+
+# Our actors in the real leapp. Both are checkouts that you have: docs/leapp.md says of what.
+LEAPP =
+LEAPP_REPOSITORY =
+leapp:
+	@test -n "$(LEAPP)" && test -n "$(LEAPP_REPOSITORY)" || \
+		{ echo 'make leapp LEAPP=DIR LEAPP_REPOSITORY=DIR: checkouts of leapp and leapp-repository (docs/leapp.md)' >&2; exit 2; }
+	$(MAKE) build
+	tests/real/setup.sh "$(LEAPP)" "$(LEAPP_REPOSITORY)" target/leapp
+	LIVEMODE_LEAPP=$(CURDIR)/target/leapp $(CARGO) test -p livemode-tests --features leapp --test real_leapp --test leapp -- --nocapture
+
+# The tests of grubby and leapp with the real script, such as SOURCES/grubby-bls of el9's package.
+GRUBBY =
+grubby:
+	@test -f "$(GRUBBY)" || { echo 'make grubby GRUBBY=FILE: the script of the package grubby, of el8 or el9 (docs/leapp.md)' >&2; exit 2; }
+	$(MAKE) build
+	LIVEMODE_GRUBBY=$(abspath $(GRUBBY)) $(CARGO) test -p livemode-tests --test grubby --test leapp -- --nocapture root_
 
 # Side by side with what users would use instead: all, or these PARTS of it (sizes image initramfs digest build start). Writes
 # target/bench.json, where the rows of other parts stay.

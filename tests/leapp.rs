@@ -3,223 +3,27 @@
 //! it, the real framework runs them, and the same must come of it.
 #![allow(clippy::unwrap_used)]
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
-use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::STATE;
 use livemode_common::records::BootEntry;
-use livemode_tests::binaries::{binary, install, workspace};
-use livemode_tests::container::{Changed, Programs};
+use livemode_tests::binaries::workspace;
 use livemode_tests::disk::Mounted;
-use livemode_tests::golden;
-use livemode_tests::source::{differences, listing, sorted_words, SourceDisk, ENTRY, LEAPPS_ENTRY};
-use livemode_tests::testbed::{self, Suite, DISK_MIB};
+use livemode_tests::source::{differences, listing, sorted_words, ENTRY, LEAPPS_ENTRY};
+use livemode_tests::testbed::DISK_MIB;
 use livemode_tests::vm::{Boot, Drive, Machine};
+use machine::Leapp;
 use serde_json::{json, Value};
+
+#[path = "leapp/faults.rs"]
+mod faults;
+#[path = "leapp/machine.rs"]
+mod machine;
 
 const OURS: &str = "abcdef0123456789abcdef0123456789-livemode";
 const LEAPPS: &str = "abcdef0123456789abcdef0123456789-upgrade.x86_64";
-const ACTORS: &str = "usr/share/livemode/leapp";
 const NOTHING: [String; 0] = [];
-/// Names the directory that tests/real/setup.sh has made of leapp.
-const REAL: &str = "LIVEMODE_LEAPP";
-
-/// A machine with leapp: the source system, the container, and what packages have installed.
-struct Leapp {
-    source: SourceDisk,
-    container: Changed,
-    installed: tempfile::TempDir,
-    /// `livemode-prep` here works on the source system and writes down how it was called.
-    programs: Programs,
-    calls: PathBuf,
-}
-
-/// What a phase has led to.
-struct Phase {
-    stopped: bool,
-    /// Of each actor, its messages.
-    said: Value,
-    stderr: String,
-}
-
-impl Leapp {
-    fn new(config: &str) -> Self {
-        let source = SourceDisk::with_grubby().unwrap();
-        let container = Changed::of(&testbed::container(Suite::Bookworm).unwrap()).unwrap();
-        let installed = tempfile::tempdir().unwrap();
-        install(installed.path());
-        let calls = installed.path().join("calls");
-        let script = format!(
-            "echo \"$*\" >>{}; exec {} --root {} \"$@\"",
-            calls.display(),
-            binary("livemode-prep").display(),
-            source.root().display()
-        );
-        let programs = Programs::with("livemode-prep", &script).unwrap();
-        fs::create_dir_all(source.at("etc/leapp/actor_conf.d")).unwrap();
-        fs::write(source.at("etc/leapp/actor_conf.d/livemode.yaml"), config).unwrap();
-        let leapp = Self {
-            source,
-            container,
-            installed,
-            programs,
-            calls,
-        };
-        let fstab = leapp.source.read("etc/fstab");
-        let entries: Vec<Value> = fstab
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .filter(|fields| fields.len() == 6 && !fields[0].starts_with('#'))
-            .map(|f| {
-                json!({"fs_spec": f[0], "fs_file": f[1], "fs_vfstype": f[2], "fs_mntops": f[3], "fs_freq": f[4],
-                       "fs_passno": f[5]})
-            })
-            .collect();
-        let arguments = testbed_arguments();
-        let parameters: Vec<Value> = Cmdline::parse(&arguments)
-            .0
-            .into_iter()
-            .map(|word| json!({"key": word.key, "value": word.value}))
-            .collect();
-        let userspace = leapp.container.path();
-        let messages = json!([
-            ["StorageInfo", {"fstab": entries}],
-            ["KernelCmdline", {"parameters": parameters}],
-            ["TargetUserSpaceInfo", {"path": userspace, "scratch": "", "mounts": ""}],
-            ["UpgradeInitramfsTasks", {"include_kernel_modules": [{"name": "raid1"}, {"name": "not_in_this_kernel"}],
-                                       "include_files": ["/etc/hostname"]}],
-            ["UpgradeKernelCmdlineArgTasks", {"to_add": [{"key": "net.ifnames", "value": "0"}]}],
-        ]);
-        fs::write(leapp.messages(), messages.to_string()).unwrap();
-        leapp
-    }
-
-    fn messages(&self) -> PathBuf {
-        self.installed.path().join("messages.json")
-    }
-
-    /// One phase, with these words added to the environment.
-    fn phase(&self, options: &[&str], phase: &str, environment: &[(&str, &str)]) -> Phase {
-        let testbed = workspace().join("tests/testbed/leapp");
-        let [python, runner] = match std::env::var_os(REAL) {
-            Some(real) => [
-                PathBuf::from(real).join("venv/bin/python"),
-                workspace().join("tests/real/phase.py"),
-            ],
-            None => ["python3".into(), testbed.join("workflow.py")],
-        };
-        let mut call = Cmd::new(python)
-            .arg(runner)
-            .args(options)
-            .arg(self.messages())
-            .arg(phase)
-            .arg(self.installed.path().join(ACTORS))
-            .arg(testbed.join("repository"))
-            .env("SOURCE", self.source.root())
-            .env("INSTALLED", self.installed.path())
-            .env(
-                "PATH",
-                format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.programs.path().display()),
-            );
-        for (key, value) in environment {
-            call = call.env(key, value);
-        }
-        let output = call
-            .spawn(|command| {
-                command
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped());
-            })
-            .unwrap()
-            .wait_with_output()
-            .unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
-        Phase {
-            stopped: !output.status.success(),
-            said,
-            stderr,
-        }
-    }
-
-    fn livemode(&self, phase: &str) -> Phase {
-        self.phase(&["--livemode"], phase, &[("LEAPP_UNSUPPORTED", "1")])
-    }
-
-    /// Whether the initramfs in /boot is the very file that leapp's generator has put there.
-    fn has_leapps_initramfs(&self) -> bool {
-        let inode = |path: &str| fs::metadata(self.source.at(path)).unwrap().ino();
-        inode("boot/initramfs-upgrade.x86_64.img") == inode("run/initramfs-of-leapp")
-    }
-
-    /// Adds a message of another actor's.
-    fn add(&self, model: &str, fields: &Value) {
-        let mut messages: Value =
-            serde_json::from_str(&fs::read_to_string(self.messages()).unwrap()).unwrap();
-        messages.as_array_mut().unwrap().push(json!([model, fields]));
-        fs::write(self.messages(), messages.to_string()).unwrap();
-    }
-
-    fn calls(&self) -> String {
-        fs::read_to_string(&self.calls).unwrap_or_default()
-    }
-
-    /// What was said, less what is not the same twice.
-    fn shown(&self, phase: &Phase) -> String {
-        let text = serde_json::to_string_pretty(&steady(phase.said.clone())).unwrap();
-        let text = text.replace(&self.container.path().display().to_string(), "CONTAINER");
-        text.replace(&self.source.root().display().to_string(), "ROOT") + "\n"
-    }
-
-    fn assert_golden(&self, name: &str, phase: &Phase) {
-        let file = workspace().join(format!("tests/fixtures/leapp/{name}.json"));
-        let difference = golden::compare(&file, &self.shown(phase)).unwrap();
-        assert_eq!(difference, None, "{}", phase.stderr);
-    }
-}
-
-fn testbed_arguments() -> String {
-    let path = workspace().join("tests/testbed/source/etc/kernel/cmdline");
-    fs::read_to_string(path).unwrap().trim().to_owned()
-}
-
-/// Sizes, digests and free space are of this run alone.
-fn steady(value: Value) -> Value {
-    match value {
-        Value::Array(items) => items.into_iter().map(steady).collect(),
-        Value::Object(mut fields) => {
-            if let Some("livemode.digest" | "livemode.size" | "livemode.build") =
-                fields.get("key").and_then(Value::as_str)
-            {
-                fields.insert("value".into(), "OF THE IMAGE".into());
-            }
-            fields
-                .into_iter()
-                .map(|(key, value)| (key, steady(value)))
-                .collect()
-        }
-        Value::String(text) => {
-            let lines: Vec<String> = text
-                .split('\n')
-                .map(|line| {
-                    match line
-                        .strip_suffix(" MiB free")
-                        .and_then(|line| line.rsplit_once(' '))
-                    {
-                        Some((rest, _)) => format!("{rest} SOME MiB free"),
-                        None => line.to_owned(),
-                    }
-                })
-                .collect();
-            lines.join("\n").into()
-        }
-        other => other,
-    }
-}
 
 #[test]
 fn every_actor_is_written_for_python_3_6() {
@@ -236,6 +40,16 @@ fn every_actor_is_written_for_python_3_6() {
         .args(&sources)
         .run()
         .unwrap();
+}
+
+#[test]
+fn the_real_ones_are_tried_only_where_they_are_named() {
+    for (target, variable) in [("leapp", "LEAPP_REPOSITORY=DIR"), ("grubby", "GRUBBY=FILE")] {
+        let make = Cmd::new("make").arg("-C").arg(workspace()).arg(target);
+        let (status, _, stderr) = make.output().unwrap();
+        assert_eq!(status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(variable), "{stderr}");
+    }
 }
 
 #[test]
@@ -437,62 +251,6 @@ fn root_an_initramfs_without_our_module_is_made_again_under_the_same_name() {
 }
 
 #[test]
-fn root_a_build_that_fails_stops_leapp_and_leaves_the_old_system_the_default() {
-    let leapp = Leapp::new("livemode: {}\n");
-    leapp.livemode("Facts");
-    let space = fs::File::create(leapp.source.at("var/lib/fill")).unwrap();
-    let most = i64::try_from(DISK_MIB - 1000).unwrap() << 20;
-    nix::fcntl::posix_fallocate(&space, 0, most).unwrap();
-    let run = leapp.livemode("InterimPreparation");
-    assert!(run.stopped, "{}", run.said);
-    assert_eq!(run.said["stopped"], "prepare_live_image");
-    assert!(
-        run.said["details"]["details"]
-            .as_str()
-            .unwrap()
-            .contains("not enough space"),
-        "{}",
-        run.said
-    );
-    assert_ne!(leapp.source.variable("saved_entry"), LEAPPS);
-    assert!(!leapp.source.at(ENTRY).exists());
-}
-
-#[test]
-fn root_an_entry_that_cannot_be_armed_stops_leapp_and_leaves_the_old_system_the_default() {
-    let leapp = Leapp::new("livemode: {}\n");
-    let source = &leapp.source;
-    let old = source.variable("saved_entry");
-    leapp.livemode("Facts");
-    // An actor wants a word that GRUB would not pass on.
-    let strange = json!({"to_add": [{"key": "strange", "value": "it's"}]});
-    leapp.add("UpgradeKernelCmdlineArgTasks", &strange);
-    let run = leapp.livemode("InterimPreparation");
-    assert!(run.stopped, "{}", run.said);
-    assert_eq!(run.said["stopped"], "complete_livemode_entry");
-    assert!(
-        run.said["details"]["details"]
-            .as_str()
-            .unwrap()
-            .contains("GRUB cannot pass on the kernel argument strange=it's"),
-        "{}",
-        run.said
-    );
-    assert_eq!(
-        source.variable("saved_entry"),
-        old,
-        "not the entry that leapp has made the default"
-    );
-    assert_eq!(source.variable("next_entry"), "");
-    // What is half-done is done by a second call, whatever ended the first.
-    source.prep().arg("entry").run().unwrap();
-    assert_eq!(source.variable("saved_entry"), old);
-    assert_eq!(source.variable("next_entry"), OURS);
-    let arguments = source.manifest().boot.arguments;
-    assert_eq!(source.entry_words(), sorted_words(&arguments));
-}
-
-#[test]
 fn root_the_entry_has_what_leapp_adds_and_not_what_it_takes_away() {
     let leapp = Leapp::new("livemode: {}\n");
     let luks = json!({"key": "rd.luks.uuid", "value": "luks-1"});
@@ -545,120 +303,3 @@ fn root_the_entry_has_what_leapp_adds_and_not_what_it_takes_away() {
     );
 }
 
-#[test]
-fn root_with_both_in_sight_the_entry_is_left_alone_and_that_is_said() {
-    let leapp = Leapp::new("livemode: {}\n");
-    let root = leapp.source.root();
-    install(root);
-    for (path, text) in [
-        (
-            ".leapp/info",
-            r#"{"name": "system_upgrade_common", "id": "1-2-3", "repos": []}"#,
-        ),
-        (
-            "actors/livemode/reporter/actor.py",
-            "name = 'live_mode_reporter'\n",
-        ),
-    ] {
-        let path = leapp
-            .source
-            .at("usr/share/leapp-repository/repositories/system_upgrade/common")
-            .join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    let links = leapp.source.at("etc/leapp/repos.d");
-    fs::create_dir_all(&links).unwrap();
-    std::os::unix::fs::symlink(
-        "/usr/share/leapp-repository/repositories/system_upgrade",
-        links.join("system_upgrade"),
-    )
-    .unwrap();
-    let reporter = leapp
-        .source
-        .at("usr/share/leapp-repository/repositories/system_upgrade/common/actors/livemode/reporter");
-    leapp.source.prep().args(["actors", "install"]).run().unwrap();
-    fs::create_dir_all(&reporter).unwrap();
-    fs::write(reporter.join("actor.py"), "name = 'live_mode_reporter'\n").unwrap();
-
-    leapp.livemode("Facts");
-    leapp.add(
-        "LiveModeArtifacts",
-        &json!({"squashfs_path": "/var/lib/leapp/live-upgrade.img"}),
-    );
-    let options = ["--livemode", "--only=complete_livemode_entry"];
-    let run = leapp.phase(&options, "InterimPreparation", &[("LEAPP_UNSUPPORTED", "1")]);
-    assert!(!run.stopped, "{}", run.said);
-    assert!(
-        run.stderr.contains("livemode-prep actors refresh"),
-        "{}",
-        run.stderr
-    );
-    assert!(!leapp.calls().contains(" entry "), "{}", leapp.calls());
-    leapp.source.prep().args(["actors", "refresh"]).run().unwrap();
-    let run = leapp.phase(&options, "InterimPreparation", &[("LEAPP_UNSUPPORTED", "1")]);
-    assert_eq!(run.said["stopped"], "complete_livemode_entry", "nothing is built");
-}
-
-#[test]
-fn root_a_livemode_prep_that_is_missing_or_fails_crashes_no_actor() {
-    let leapp = Leapp::new("livemode: {}\n");
-    leapp.livemode("Facts");
-    for (model, fields) in [
-        (
-            "LiveImagePreparationInfo",
-            json!({"has_network_set_up": false, "has_passwordless_root": false, "has_sshd": false}),
-        ),
-        (
-            "LiveModeArtifacts",
-            json!({"squashfs_path": "/var/lib/leapp/live-upgrade.img"}),
-        ),
-        (
-            "BootContent",
-            json!({"kernel_path": "/boot/k", "initram_path": "/boot/i", "kernel_hmac_path": "/boot/h"}),
-        ),
-    ] {
-        leapp.add(model, &fields);
-    }
-    let known = fs::read(leapp.messages()).unwrap();
-    let path = |programs: &Programs| format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.path().display());
-    let no_programs = "/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
-    let [silent, garbled] =
-        ["exit 1", "echo no JSON"].map(|script| Programs::with("livemode-prep", script).unwrap());
-    for (path, why) in [
-        (no_programs, "install the package livemode"),
-        (path(&silent), "livemode-prep ended with 1"),
-        (path(&garbled), "printed no JSON"),
-    ] {
-        let environment = [("LEAPP_UNSUPPORTED", "1"), ("PATH", path.as_str())];
-        let run = |options: &[&str], phase: &str| {
-            fs::write(leapp.messages(), &known).unwrap();
-            leapp.phase(&[&["--livemode"], options].concat(), phase, &environment)
-        };
-        let facts = run(&[], "Facts");
-        assert!(!facts.stopped, "{}", facts.said);
-        assert_eq!(facts.said["live_mode_config_scanner"], json!([]));
-        assert!(facts.stderr.contains(why), "{why}: {}", facts.stderr);
-        let checks = run(&[], "Checks");
-        let report = &checks.said["live_mode_reporter"][0][1]["report"];
-        assert_eq!(
-            report["title"], "LiveMode could not check this system",
-            "{}",
-            checks.said
-        );
-        assert!(report["summary"].as_str().unwrap().contains(why), "{report}");
-        for actor in [
-            "emit_livemode_requirements",
-            "prepare_live_image",
-            "live_image_generator",
-            "complete_livemode_entry",
-        ] {
-            let stopped = run(&[&format!("--only={actor}")], "InterimPreparation");
-            assert_eq!(stopped.said["stopped"], actor, "{}", stopped.said);
-            let details = stopped.said["details"]["details"].as_str().unwrap();
-            assert!(details.contains(why), "{details}");
-        }
-        let boot = run(&[], "FirstBoot");
-        assert!(!boot.stopped, "the first boot goes on: {}", boot.said);
-    }
-}

@@ -18,7 +18,7 @@ PHASES = {'Facts': 'FactsCollection'}
 
 def repository(directory, under, name):
     """What makes a repository of a directory with actors."""
-    path = os.path.join(under, name)
+    directory, path = os.path.realpath(directory), os.path.join(under, name)
     os.makedirs(os.path.join(path, '.leapp'))
     with open(os.path.join(path, '.leapp', 'info'), 'w') as file:
         json.dump({'name': name, 'id': name, 'repos': []}, file)
@@ -37,6 +37,9 @@ def message(entry):
 
 
 def main():
+    # With LEAPP_DEBUG the framework shows what programs print.
+    answer = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
     livemode = '--livemode' in sys.argv
     only = [argument.partition('=')[2] for argument in sys.argv if argument.startswith('--only=')]
     path, phase, *directories = [argument for argument in sys.argv[1:] if not argument.startswith('--')]
@@ -58,7 +61,8 @@ def main():
     from leapp.utils.audit import Execution
 
     manager = RepositoryManager()
-    manager.add_repo(scan_repo(os.path.join(LEAPP, 'bare')))
+    for name in ('topics', 'bare'):
+        manager.add_repo(scan_repo(os.path.join(LEAPP, name)))
     for number, directory in enumerate(directories):
         manager.add_repo(scan_repo(repository(directory, scratch.name, 'repository-{}'.format(number))))
     manager.load()
@@ -86,18 +90,19 @@ def main():
         try:
             actor(logger=logging.getLogger('leapp'), messaging=messaging).run()
         except Exception as error:  # what ends the whole workflow
-            print(json.dumps({'crashed': actor.name, 'trace': getattr(error, 'exception_info', str(error))}))
+            print(json.dumps({'crashed': actor.name, 'trace': getattr(error, 'exception_info', str(error))}), file=answer, flush=True)
             raise SystemExit(1)
         if messaging.errors():
             error = json.loads(messaging.errors()[0]['message']['data'])
             details = json.loads(error['details'] or '{}')
-            print(json.dumps({'stopped': actor.name, 'message': error['message'], 'details': details}))
+            print(json.dumps({'stopped': actor.name, 'message': error['message'], 'details': details}), file=answer, flush=True)
             raise SystemExit(1)
         added[actor.name] = [message(entry) for entry in messaging.messages()]
         known += [[entry['type'], json.loads(entry['message']['data'])] for entry in messaging.messages()]
     with open(path, 'w') as file:
         json.dump(known, file)
-    print(json.dumps(added))
+    print(json.dumps(added), file=answer)
+    answer.close()
 
 
 main()

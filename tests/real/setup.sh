@@ -1,9 +1,11 @@
 #!/bin/bash
 # Makes DIR from checkouts of leapp and leapp-repository, which stay as they are: setup.sh LEAPP LEAPP_REPOSITORY DIR.
 #   venv/         what the framework needs; rpm and dnf are this machine's
+#   python/       the same for the source system of the tests
 #   framework/    the framework with the schemas of its database, and leapp-repository's commands
 #   8to9, 9to10   machines: what leapp-repository's package has in /etc/leapp and /usr/share/leapp-repository
-#   bare/         leapp-repository's models, tags and workflow, and no actor
+#   checkout/     leapp-repository without its livemode actors, for its own tests
+#   topics/, bare/  leapp-repository's models, tags and workflow, and no actor
 set -euo pipefail
 framework=$(readlink -f "$1") repository=$(readlink -f "$2") out=$3
 for need in "$framework/leapp/actors" "$framework/res/schema/embed.py" "$repository/repos/system_upgrade/common" "$repository/commands/upgrade"; do
@@ -16,6 +18,9 @@ out=$(readlink -f "$out")
 # Not by the name of leapp: what PyPI has there is another product.
 /usr/bin/python3 -m venv --system-site-packages "$out/venv"
 "$out/venv/bin/pip" install --quiet --disable-pip-version-check six requests PyYAML setuptools distro pyudev pytest
+
+# The same for a system that has nothing.
+"$out/venv/bin/pip" install --quiet --disable-pip-version-check --ignore-installed --target "$out/python" six requests PyYAML distro
 
 mkdir "$out/framework" "$out/framework/res"
 cp -r "$framework/leapp" "$out/framework/"
@@ -41,4 +46,8 @@ done
 
 cp -r "$out/9to10/usr/share/leapp-repository/repositories/system_upgrade/common" "$out/bare"
 rm -r "$out/bare/actors"
-printf '[repositories]\nrepo_path=/nonexistent\n[database]\npath=%s/leapp.db\n' "$out" >"$out/leapp.conf"
+cp -r "$repository/repos/common" "$out/topics"
+# With their tests, and not the actors that ours replace.
+mkdir "$out/checkout"
+cp -r "$repository/repos" "$repository/conftest.py" "$out/checkout/"
+rm -r "$out/checkout/repos/system_upgrade/common/actors/livemode"
