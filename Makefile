@@ -121,6 +121,7 @@ install:
 	ln -sf ../livemode-cleanup.service $(UNITS)/multi-user.target.wants/
 	install -D -m 0644 -t $(SHARE)/man/man8 livemode-prep/man/*.8 livemode-boot/man/*.8 livemode-run/man/*.8
 	install -D -m 0644 -t $(SHARE)/man/man5 livemode-prep/man/livemode.yaml.5
+	install -D -m 0644 -t $(SHARE)/man/man7 livemode-prep/man/*.7
 	install -D -m 0644 -t $(SHARE)/bash-completion/completions packaging/completions/bash/*
 	install -D -m 0644 -t $(SHARE)/zsh/site-functions packaging/completions/zsh/*
 	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d packaging/completions/fish/*

@@ -302,4 +302,3 @@ fn root_the_entry_has_what_leapp_adds_and_not_what_it_takes_away() {
         "what is recorded is what boots"
     );
 }
-

@@ -96,7 +96,10 @@ fn the_framework_finds_ours_in_the_place_of_its_own_and_runs_them_in_their_order
     for way in ["8to9", "9to10"] {
         let machine = machine(way);
         let root = machine.path();
-        configure(root, "livemode: {setup_network_manager: perhaps, watchdog: false}\n");
+        configure(
+            root,
+            "livemode: {setup_network_manager: perhaps, watchdog: false}\n",
+        );
         actors(root, "install");
         let found = discovered(root, &["--livemode"]);
         assert_eq!(found["flag"], "known", "every name of the flag's is an actor");
@@ -125,9 +128,14 @@ fn the_framework_finds_ours_in_the_place_of_its_own_and_runs_them_in_their_order
 
         actors(root, "restore");
         let restored = order(&discovered(root, &["--livemode"]));
-        let livemode = restored.iter().filter(|(_, _, name, _)| ORDER.contains(&name.as_str()));
+        let livemode = restored
+            .iter()
+            .filter(|(_, _, name, _)| ORDER.contains(&name.as_str()));
         assert!(livemode.clone().count() > 6);
-        assert!(restored.iter().all(|(_, _, _, dir)| !is_ours(dir)), "{restored:?}");
+        assert!(
+            restored.iter().all(|(_, _, _, dir)| !is_ours(dir)),
+            "{restored:?}"
+        );
     }
 }
 
@@ -152,10 +160,16 @@ fn with_both_in_sight_leapp_still_loads_and_status_has_told_it() {
     assert_eq!(status["others"].as_array().unwrap().len(), 6, "{status}");
     // Of two actors, no key of the configuration has two classes.
     let found = discovered(root, &["--livemode"]);
-    assert_eq!((&found["config"], &found["flag"]), (&json!("loaded"), &json!("known")));
+    assert_eq!(
+        (&found["config"], &found["flag"]),
+        (&json!("loaded"), &json!("known"))
+    );
     actors(root, "refresh");
     let found = order(&discovered(root, &["--livemode"]));
-    assert_eq!(found.iter().filter(|(_, _, _, dir)| is_ours(dir)).count(), PHASES.len());
+    assert_eq!(
+        found.iter().filter(|(_, _, _, dir)| is_ours(dir)).count(),
+        PHASES.len()
+    );
 }
 
 #[test]
@@ -164,11 +178,21 @@ fn an_empty_section_ends_leapp_and_livemode_prep_has_said_so() {
     let root = machine.path();
     configure(root, "livemode:\n");
     actors(root, "install");
-    let config = Cmd::new(binary("livemode-prep")).arg("--root").arg(root).arg("config");
+    let config = Cmd::new(binary("livemode-prep"))
+        .arg("--root")
+        .arg(root)
+        .arg("config");
     let (_, _, stderr) = config.output().unwrap();
-    assert!(stderr.contains("the section livemode is empty; leapp's own loader ends there"), "{stderr}");
+    assert!(
+        stderr.contains("the section livemode is empty; leapp's own loader ends there"),
+        "{stderr}"
+    );
     let found = discovered(root, &["--livemode"]);
-    assert!(found["config"].as_str().unwrap().contains("TypeError"), "{}", found["config"]);
+    assert!(
+        found["config"].as_str().unwrap().contains("TypeError"),
+        "{}",
+        found["config"]
+    );
 }
 
 /// Of leapp-repository, with what each consumes of ours.
@@ -188,6 +212,16 @@ fn upstreams_own_tests_of_the_actors_that_consume_ours_pass_beside_ours() {
         dir.path().display()
     );
     fs::write(&config, text).unwrap();
+    // As `snactor repo find` registers them for a user.
+    let mut known = json!({});
+    for name in ["common", "system_upgrade/common"] {
+        let path = checkout.join("repos").join(name);
+        let info: Value = serde_json::from_slice(&fs::read(path.join(".leapp/info")).unwrap()).unwrap();
+        known[info["id"].as_str().unwrap()] = json!(path);
+    }
+    let registry = dir.path().join(".config/leapp/repos.json");
+    fs::create_dir_all(registry.parent().unwrap()).unwrap();
+    fs::write(registry, json!({"repos": known}).to_string()).unwrap();
     for actor in UPSTREAM {
         let tests = checkout
             .join("repos/system_upgrade/common/actors")
@@ -198,10 +232,12 @@ fn upstreams_own_tests_of_the_actors_that_consume_ours_pass_beside_ours() {
             .arg("--chdir")
             .arg(&checkout)
             .arg(real().join("venv/bin/python"))
-            .args(["-m", "pytest", "-o", "addopts=", "-o", "log_cli=false", "-q"])
+            .args(["-m", "pytest", "-o", "addopts=", "-o", "log_cli=false", "-o"])
+            .args(["python_files=test_*.py unit_test_*.py component_test_*.py", "-q"])
             .arg(&tests)
             .env("PYTHONPATH", real().join("framework"))
             .env("LEAPP_CONFIG", &config)
+            .env("HOME", dir.path())
             .env("LEAPP_DEVEL_DATABASE_SYNC_OFF", "1");
         let (status, stdout, stderr) = pytest.output().unwrap();
         assert!(status.success(), "{actor}: {stdout}{stderr}");
@@ -215,7 +251,14 @@ fn root_the_real_client_goes_from_upgrade_to_the_reboot_and_resumes() {
     let source = &client.source;
     let old = source.variable("saved_entry");
     let said = client.run(
-        &["leapp", "upgrade", "--enable-experimental-feature", "livemode", "--no-rhsm", "--debug"],
+        &[
+            "leapp",
+            "upgrade",
+            "--enable-experimental-feature",
+            "livemode",
+            "--no-rhsm",
+            "--debug",
+        ],
         &[("LEAPP_UNSUPPORTED", "1")],
     );
     let log = source.read("var/log/leapp/leapp-upgrade.log");
@@ -223,7 +266,9 @@ fn root_the_real_client_goes_from_upgrade_to_the_reboot_and_resumes() {
     assert!(!said.contains("unknown section"), "{said}");
     let report: Value = serde_json::from_str(&source.read("var/log/leapp/leapp-report.json")).unwrap();
     let entries = report["entries"].as_array().unwrap();
-    let ours = entries.iter().find(|entry| entry["title"] == "The upgrade will run from a live image");
+    let ours = entries
+        .iter()
+        .find(|entry| entry["title"] == "The upgrade will run from a live image");
     assert!(ours.is_some_and(|entry| entry["severity"] == "info"), "{report}");
     assert_eq!(source.problems(), json!([]), "{log}");
     assert_eq!(source.variable("saved_entry"), old, "{log}");
@@ -231,7 +276,10 @@ fn root_the_real_client_goes_from_upgrade_to_the_reboot_and_resumes() {
     assert!(source.at(LEAPPS_ENTRY).exists());
     let words = source.entry_words();
     assert_eq!(words, sorted_words(&source.manifest().boot.arguments));
-    assert!(words.iter().any(|word| word == "debug"), "--debug is leapp's own word: {words:?}");
+    assert!(
+        words.iter().any(|word| word == "debug"),
+        "--debug is leapp's own word: {words:?}"
+    );
     assert!(!words.iter().any(|word| word.starts_with("resume=")), "{words:?}");
 
     // Up to the reboot into the upgraded system, in two calls as livemode-run makes them.
@@ -243,6 +291,9 @@ fn root_the_real_client_goes_from_upgrade_to_the_reboot_and_resumes() {
     assert!(source.at("etc/systemd/system/leapp_resume.service").exists());
     // The first boot.
     client.run(&["/root/tmp_leapp_py3/leapp3", "upgrade", "--resume"], &[]);
-    assert!(!source.at("var/lib/leapp/live-upgrade.img").exists(), "remove_live_image has run");
+    assert!(
+        !source.at("var/lib/leapp/live-upgrade.img").exists(),
+        "remove_live_image has run"
+    );
     assert!(!source.at("etc/systemd/system/leapp_resume.service").exists());
 }

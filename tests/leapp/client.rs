@@ -31,7 +31,8 @@ const ACTORS: [&str; 12] = [
 const REPOSITORY: &str = "usr/share/leapp-repository";
 const COMMON: &str = "usr/share/leapp-repository/repositories/system_upgrade/common";
 const USERSPACE: &str = "var/lib/leapp/el10userspace";
-const OS_RELEASE: &str = "NAME=\"Red Hat Enterprise Linux\"\nVERSION=\"9.8 (Plow)\"\nID=\"rhel\"\nVERSION_ID=\"9.8\"\n\
+const OS_RELEASE: &str =
+    "NAME=\"Red Hat Enterprise Linux\"\nVERSION=\"9.8 (Plow)\"\nID=\"rhel\"\nVERSION_ID=\"9.8\"\n\
                           PRETTY_NAME=\"Red Hat Enterprise Linux 9.8 (Plow)\"\n";
 /// Nothing of the tests' own machine may reboot.
 const NO_REBOOT: &str = "#!/bin/sh\necho \"$0 $*\" >>/run-asked-for\n";
@@ -72,14 +73,19 @@ impl Client {
         copy(real.join("9to10/etc/leapp"), source.at("etc/leapp"));
         copy(real.join("9to10").join(REPOSITORY), source.at(REPOSITORY));
         prune(&source.at(COMMON).join("actors"), &ACTORS);
-        let own = source.at(REPOSITORY).join("repositories/system_upgrade/el9toel10/actors");
+        let own = source
+            .at(REPOSITORY)
+            .join("repositories/system_upgrade/el9toel10/actors");
         prune(&own, &[]);
         let generator = "actors/upgrade_initramfs_generator";
         copy(
             workspace().join("tests/testbed/leapp/repository").join(generator),
             source.at(COMMON).join(generator),
         );
-        copy(workspace().join("tests/real/actors"), source.at(COMMON).join("actors/tests"));
+        copy(
+            workspace().join("tests/real/actors"),
+            source.at(COMMON).join("actors/tests"),
+        );
         fs::write(
             source.at("etc/leapp/leapp.conf"),
             "[repositories]\nrepo_path=/etc/leapp/repos.d/\n[database]\npath=/var/lib/leapp/leapp.db\n\
@@ -95,7 +101,11 @@ impl Client {
                 words.push(json!({"key": "resume", "value": "UUID=0"}));
             }
         }
-        fs::write(source.at("etc/leapp/recorded.json"), Value::from(facts).to_string()).unwrap();
+        fs::write(
+            source.at("etc/leapp/recorded.json"),
+            Value::from(facts).to_string(),
+        )
+        .unwrap();
         fs::write(source.at("usr/lib/os-release"), OS_RELEASE).unwrap();
         fs::create_dir_all(source.at(USERSPACE)).unwrap();
         // el9's path for what the framework calls by it.

@@ -216,4 +216,3 @@ fn steady(value: Value) -> Value {
         other => other,
     }
 }
-
