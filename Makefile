@@ -1,4 +1,4 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools mtools fdisk strace zstd binutils python3-venv \
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm rpmlint dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools mtools fdisk strace zstd binutils python3-venv \
 	grub-common btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
 # Servers for the storage by network of check-all.
 SERVERS = tgt nfs-ganesha nfs-ganesha-vfs
@@ -128,3 +128,4 @@ install:
 	cd livemode-prep/leapp && find . -name '*.py' -exec install -D -m 0644 {} $(ACTORS)/{} \;
 	install -D -m 0644 -t $(SHARE)/licenses/livemode LICENSE
 	install -D -m 0644 -t $(SHARE)/doc/livemode README.md CHANGELOG.md
+	install -D -m 0644 -t $(SHARE)/doc/livemode-leapp docs/leapp.md
