@@ -112,6 +112,7 @@ impl Client {
         if !source.at("usr/bin/find").exists() {
             symlink("/bin/find", source.at("usr/bin/find")).unwrap();
         }
+        write_program(&source.at("usr/sbin/shutdown"), NO_REBOOT);
         let client = Self { source, container };
         client.run(&["livemode-prep", "actors", "install"], &[]);
         client
@@ -119,12 +120,14 @@ impl Client {
 
     /// A program on the system, as on a machine, with what it has said; the container is where leapp has it.
     pub(crate) fn run(&self, words: &[&str], environment: &[(&str, &str)]) -> String {
+        // What udev says of the disk.
         let enter = "R=$0; C=$1; shift
             mount --rbind /dev $R/dev && mount --rbind /sys $R/sys && mount -t proc proc $R/proc && mount -t tmpfs none $R/run &&
-            mount --rbind $C $R/var/lib/leapp/el10userspace || exit 99
-            for name in sbin/shutdown sbin/reboot usr/bin/systemctl; do mount --bind $R/no-reboot $R/$name || exit 99; done
+            mount --rbind $C $R/var/lib/leapp/el10userspace && mkdir -p $R/run/udev/data && touch $R/run/udev/control || exit 99
+            U=$(findmnt -no UUID $R || blkid -o value -s UUID $(findmnt -no SOURCE $R))
+            printf 'E:ID_FS_UUID=%s\nE:ID_FS_UUID_ENC=%s\nE:ID_FS_TYPE=ext4\nE:ID_FS_USAGE=filesystem\nG:systemd\n' $U $U \
+                >$R/run/udev/data/b$(mountpoint -d $R)
             exec chroot $R \"$@\"";
-        write_program(&self.source.at("no-reboot"), NO_REBOOT);
         let mut call = Cmd::new("unshare")
             .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enter])
             .arg(self.source.root())
