@@ -1,4 +1,4 @@
-PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools mtools fdisk strace zstd binutils python3-venv \
+PACKAGES = qemu-system-x86 mmdebstrap squashfs-tools libclang1-14 rpm rpmlint dnf createrepo-c shellcheck e2fsprogs xfsprogs dosfstools mtools fdisk strace zstd binutils python3-venv \
 	grub-common btrfs-progs curl ca-certificates openssl openssh-client python3-pyftpdlib
 # Servers for the storage by network of check-all.
 SERVERS = tgt nfs-ganesha nfs-ganesha-vfs
@@ -8,8 +8,8 @@ PREFIX = /usr
 SHARE = $(DESTDIR)$(PREFIX)/share
 UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
 LIBEXEC = $(DESTDIR)$(PREFIX)/libexec/livemode
-# A repository of leapp's once `livemode-prep actors install` has made it one.
-ACTORS = $(SHARE)/leapp-repository/custom-repositories/livemode
+# leapp finds them once `livemode-prep actors install` has made a repository that leads there.
+ACTORS = $(SHARE)/livemode/leapp
 BINARIES = livemode-prep livemode-boot livemode-run
 # Where install takes the binaries from.
 BUILT = target/release
@@ -17,7 +17,7 @@ BUILT = target/release
 PART = tests/part.sh
 CHECK = target/debug/check
 
-.PHONY: setup build demo check check-all faults bench fuzz mutants dist rpm install
+.PHONY: setup build demo check check-all faults leapp grubby bench fuzz mutants dist rpm install
 setup:
 	dpkg -s $(PACKAGES) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(PACKAGES); }
 
@@ -33,7 +33,7 @@ demo: build
 check: setup
 	rm -f target/times
 	$(PART) format $(CARGO) fmt --all --check
-	$(PART) shellcheck shellcheck packaging/*.sh tests/*.sh tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh \
+	$(PART) shellcheck shellcheck packaging/*.sh tests/*.sh tests/real/*.sh tests/testbed/*.sh tests/bench/*/*.sh livemode-boot/dracut/90livemode/*.sh \
 		livemode-prep/image/upgrade livemode-prep/image/profile.sh
 	$(PART) clippy $(CARGO) clippy --quiet --workspace --all-targets --all-features -- --deny warnings
 	$(PART) build-debug $(CARGO) build --quiet --workspace --all-targets
@@ -56,6 +56,23 @@ N = 12
 SEED = 1
 faults: build
 	$(CARGO) run --release -p livemode-tests --bin faults -- $(N) $(SEED)
+
+# Our actors in the real leapp. Both are checkouts that you have: docs/leapp.md says of what.
+LEAPP =
+LEAPP_REPOSITORY =
+leapp:
+	@test -n "$(LEAPP)" && test -n "$(LEAPP_REPOSITORY)" || \
+		{ echo 'make leapp LEAPP=DIR LEAPP_REPOSITORY=DIR: checkouts of leapp and leapp-repository (docs/leapp.md)' >&2; exit 2; }
+	$(MAKE) build
+	tests/real/setup.sh "$(LEAPP)" "$(LEAPP_REPOSITORY)" target/leapp
+	LIVEMODE_LEAPP=$(CURDIR)/target/leapp $(CARGO) test -p livemode-tests --features leapp --test real_leapp --test leapp -- --nocapture
+
+# The tests of grubby and leapp with the real script, such as SOURCES/grubby-bls of el9's package.
+GRUBBY =
+grubby:
+	@test -f "$(GRUBBY)" || { echo 'make grubby GRUBBY=FILE: the script of the package grubby, of el8 or el9 (docs/leapp.md)' >&2; exit 2; }
+	$(MAKE) build
+	LIVEMODE_GRUBBY=$(abspath $(GRUBBY)) $(CARGO) test -p livemode-tests --test grubby --test leapp -- --nocapture root_
 
 # Side by side with what users would use instead: all, or these PARTS of it (sizes image initramfs digest build start ram). Writes
 # target/bench.json, where the rows of other parts stay.
@@ -104,9 +121,11 @@ install:
 	ln -sf ../livemode-cleanup.service $(UNITS)/multi-user.target.wants/
 	install -D -m 0644 -t $(SHARE)/man/man8 livemode-prep/man/*.8 livemode-boot/man/*.8 livemode-run/man/*.8
 	install -D -m 0644 -t $(SHARE)/man/man5 livemode-prep/man/livemode.yaml.5
+	install -D -m 0644 -t $(SHARE)/man/man7 livemode-prep/man/*.7
 	install -D -m 0644 -t $(SHARE)/bash-completion/completions packaging/completions/bash/*
 	install -D -m 0644 -t $(SHARE)/zsh/site-functions packaging/completions/zsh/*
 	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d packaging/completions/fish/*
 	cd livemode-prep/leapp && find . -name '*.py' -exec install -D -m 0644 {} $(ACTORS)/{} \;
 	install -D -m 0644 -t $(SHARE)/licenses/livemode LICENSE
 	install -D -m 0644 -t $(SHARE)/doc/livemode README.md CHANGELOG.md
+	install -D -m 0644 -t $(SHARE)/doc/livemode-leapp docs/leapp.md

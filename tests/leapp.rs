@@ -1,207 +1,29 @@
 //! Inside leapp: our actors run by a stand-in of its framework (tests/testbed/leapp), with the real `livemode-prep` and
-//! the messages of a real run. What they produce is golden: tests/fixtures/leapp.
+//! the messages of a real run. What they produce is golden: tests/fixtures/leapp. With `LIVEMODE_LEAPP`, as `make leapp` sets
+//! it, the real framework runs them, and the same must come of it.
 #![allow(clippy::unwrap_used)]
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use livemode_common::cmd::Cmd;
-use livemode_common::cmdline::Cmdline;
 use livemode_common::contract::STATE;
 use livemode_common::records::BootEntry;
-use livemode_tests::binaries::{binary, install, workspace};
-use livemode_tests::container::{Changed, Programs};
+use livemode_tests::binaries::workspace;
 use livemode_tests::disk::Mounted;
-use livemode_tests::golden;
-use livemode_tests::source::{differences, listing, sorted_words, SourceDisk, ENTRY, LEAPPS_ENTRY};
-use livemode_tests::testbed::{self, Suite, DISK_MIB};
+use livemode_tests::source::{differences, listing, sorted_words, ENTRY, LEAPPS_ENTRY};
+use livemode_tests::testbed::DISK_MIB;
 use livemode_tests::vm::{Boot, Drive, Machine};
+use machine::Leapp;
 use serde_json::{json, Value};
+
+#[path = "leapp/faults.rs"]
+mod faults;
+#[path = "leapp/machine.rs"]
+mod machine;
 
 const OURS: &str = "abcdef0123456789abcdef0123456789-livemode";
 const LEAPPS: &str = "abcdef0123456789abcdef0123456789-upgrade.x86_64";
-const ACTORS: &str = "usr/share/leapp-repository/custom-repositories/livemode";
 const NOTHING: [String; 0] = [];
-
-/// A machine with leapp: the source system, the container, and what packages have installed.
-struct Leapp {
-    source: SourceDisk,
-    container: Changed,
-    installed: tempfile::TempDir,
-    /// `livemode-prep` here works on the source system and writes down how it was called.
-    programs: Programs,
-    calls: PathBuf,
-}
-
-/// What a phase has led to.
-struct Phase {
-    stopped: bool,
-    /// Of each actor, its messages.
-    said: Value,
-    stderr: String,
-}
-
-impl Leapp {
-    fn new(config: &str) -> Self {
-        let source = SourceDisk::with_grubby().unwrap();
-        let container = Changed::of(&testbed::container(Suite::Bookworm).unwrap()).unwrap();
-        let installed = tempfile::tempdir().unwrap();
-        install(installed.path());
-        let calls = installed.path().join("calls");
-        let script = format!(
-            "echo \"$*\" >>{}; exec {} --root {} \"$@\"",
-            calls.display(),
-            binary("livemode-prep").display(),
-            source.root().display()
-        );
-        let programs = Programs::with("livemode-prep", &script).unwrap();
-        fs::create_dir_all(source.at("etc/leapp/actor_conf.d")).unwrap();
-        fs::write(source.at("etc/leapp/actor_conf.d/livemode.yaml"), config).unwrap();
-        let leapp = Self {
-            source,
-            container,
-            installed,
-            programs,
-            calls,
-        };
-        let fstab = leapp.source.read("etc/fstab");
-        let entries: Vec<Value> = fstab
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .filter(|fields| fields.len() == 6 && !fields[0].starts_with('#'))
-            .map(|f| {
-                json!({"fs_spec": f[0], "fs_file": f[1], "fs_vfstype": f[2], "fs_mntops": f[3], "fs_freq": f[4],
-                       "fs_passno": f[5]})
-            })
-            .collect();
-        let arguments = testbed_arguments();
-        let parameters: Vec<Value> = Cmdline::parse(&arguments)
-            .0
-            .into_iter()
-            .map(|word| json!({"key": word.key, "value": word.value}))
-            .collect();
-        let userspace = leapp.container.path();
-        let messages = json!([
-            ["StorageInfo", {"fstab": entries}],
-            ["KernelCmdline", {"parameters": parameters}],
-            ["TargetUserSpaceInfo", {"path": userspace, "scratch": "", "mounts": ""}],
-            ["UpgradeInitramfsTasks", {"include_kernel_modules": [{"name": "raid1"}, {"name": "not_in_this_kernel"}],
-                                       "include_files": ["/etc/hostname"]}],
-            ["UpgradeKernelCmdlineArgTasks", {"to_add": [{"key": "net.ifnames", "value": "0"}]}],
-        ]);
-        fs::write(leapp.messages(), messages.to_string()).unwrap();
-        leapp
-    }
-
-    fn messages(&self) -> PathBuf {
-        self.installed.path().join("messages.json")
-    }
-
-    /// One phase, with these words added to the environment.
-    fn phase(&self, options: &[&str], phase: &str, environment: &[(&str, &str)]) -> Phase {
-        let testbed = workspace().join("tests/testbed/leapp");
-        let mut call = Cmd::new("python3")
-            .arg(testbed.join("workflow.py"))
-            .args(options)
-            .arg(self.messages())
-            .arg(phase)
-            .arg(self.installed.path().join(ACTORS))
-            .arg(testbed.join("repository"))
-            .env("SOURCE", self.source.root())
-            .env("INSTALLED", self.installed.path())
-            .env(
-                "PATH",
-                format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.programs.path().display()),
-            );
-        for (key, value) in environment {
-            call = call.env(key, value);
-        }
-        let output = call
-            .spawn(|command| {
-                command
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped());
-            })
-            .unwrap()
-            .wait_with_output()
-            .unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
-        Phase {
-            stopped: !output.status.success(),
-            said,
-            stderr,
-        }
-    }
-
-    fn livemode(&self, phase: &str) -> Phase {
-        self.phase(&["--livemode"], phase, &[("LEAPP_UNSUPPORTED", "1")])
-    }
-
-    /// Whether the initramfs in /boot is the very file that leapp's generator has put there.
-    fn has_leapps_initramfs(&self) -> bool {
-        let inode = |path: &str| fs::metadata(self.source.at(path)).unwrap().ino();
-        inode("boot/initramfs-upgrade.x86_64.img") == inode("run/initramfs-of-leapp")
-    }
-
-    fn calls(&self) -> String {
-        fs::read_to_string(&self.calls).unwrap_or_default()
-    }
-
-    /// What was said, less what is not the same twice.
-    fn shown(&self, phase: &Phase) -> String {
-        let text = serde_json::to_string_pretty(&steady(phase.said.clone())).unwrap();
-        let text = text.replace(&self.container.path().display().to_string(), "CONTAINER");
-        text.replace(&self.source.root().display().to_string(), "ROOT") + "\n"
-    }
-
-    fn assert_golden(&self, name: &str, phase: &Phase) {
-        let file = workspace().join(format!("tests/fixtures/leapp/{name}.json"));
-        let difference = golden::compare(&file, &self.shown(phase)).unwrap();
-        assert_eq!(difference, None, "{}", phase.stderr);
-    }
-}
-
-fn testbed_arguments() -> String {
-    let path = workspace().join("tests/testbed/source/etc/kernel/cmdline");
-    fs::read_to_string(path).unwrap().trim().to_owned()
-}
-
-/// Sizes, digests and free space are of this run alone.
-fn steady(value: Value) -> Value {
-    match value {
-        Value::Array(items) => items.into_iter().map(steady).collect(),
-        Value::Object(mut fields) => {
-            if let Some("livemode.digest" | "livemode.size" | "livemode.build") =
-                fields.get("key").and_then(Value::as_str)
-            {
-                fields.insert("value".into(), "OF THE IMAGE".into());
-            }
-            fields
-                .into_iter()
-                .map(|(key, value)| (key, steady(value)))
-                .collect()
-        }
-        Value::String(text) => {
-            let lines: Vec<String> = text
-                .split('\n')
-                .map(|line| {
-                    match line
-                        .strip_suffix(" MiB free")
-                        .and_then(|line| line.rsplit_once(' '))
-                    {
-                        Some((rest, _)) => format!("{rest} SOME MiB free"),
-                        None => line.to_owned(),
-                    }
-                })
-                .collect();
-            lines.join("\n").into()
-        }
-        other => other,
-    }
-}
 
 #[test]
 fn every_actor_is_written_for_python_3_6() {
@@ -212,12 +34,22 @@ fn every_actor_is_written_for_python_3_6() {
         .into_keys()
         .filter(|path| path.extension().is_some_and(|end| end == "py"))
         .collect();
-    assert_eq!(sources.len(), 8, "{sources:?}");
+    assert_eq!(sources.len(), 11, "{sources:?}");
     Cmd::new("python3")
         .args(["-c", script])
         .args(&sources)
         .run()
         .unwrap();
+}
+
+#[test]
+fn the_real_ones_are_tried_only_where_they_are_named() {
+    for (target, variable) in [("leapp", "LEAPP_REPOSITORY=DIR"), ("grubby", "GRUBBY=FILE")] {
+        let make = Cmd::new("make").arg("-C").arg(workspace()).arg(target);
+        let (status, _, stderr) = make.output().unwrap();
+        assert_eq!(status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(variable), "{stderr}");
+    }
 }
 
 #[test]
@@ -271,7 +103,7 @@ fn root_what_stands_against_the_upgrade_inhibits_it_in_the_checks() {
         leapp.livemode("Facts");
         let checks = leapp.livemode("Checks");
         leapp.assert_golden(name, &checks);
-        let report = &checks.said["live_mode_reporter"][0][1];
+        let report = &checks.said["live_mode_reporter"][0][1]["report"];
         assert!(
             report["groups"].as_array().unwrap().contains(&json!("inhibitor")),
             "{report}"
@@ -283,7 +115,7 @@ fn root_what_stands_against_the_upgrade_inhibits_it_in_the_checks() {
     nix::fcntl::posix_fallocate(&space, 0, most).unwrap();
     leapp.livemode("Facts");
     let checks = leapp.livemode("Checks");
-    let summary = checks.said["live_mode_reporter"][0][1]["summary"]
+    let summary = checks.said["live_mode_reporter"][0][1]["report"]["summary"]
         .as_str()
         .unwrap();
     assert!(
@@ -419,59 +251,54 @@ fn root_an_initramfs_without_our_module_is_made_again_under_the_same_name() {
 }
 
 #[test]
-fn root_a_build_that_fails_stops_leapp_and_leaves_the_old_system_the_default() {
+fn root_the_entry_has_what_leapp_adds_and_not_what_it_takes_away() {
     let leapp = Leapp::new("livemode: {}\n");
-    leapp.livemode("Facts");
-    let space = fs::File::create(leapp.source.at("var/lib/fill")).unwrap();
-    let most = i64::try_from(DISK_MIB - 1000).unwrap() << 20;
-    nix::fcntl::posix_fallocate(&space, 0, most).unwrap();
-    let run = leapp.livemode("InterimPreparation");
-    assert!(run.stopped, "{}", run.said);
-    assert_eq!(run.said["stopped"], "prepare_live_image");
-    assert!(
-        run.said["details"]["details"]
-            .as_str()
-            .unwrap()
-            .contains("not enough space"),
-        "{}",
-        run.said
-    );
-    assert_ne!(leapp.source.variable("saved_entry"), LEAPPS);
-    assert!(!leapp.source.at(ENTRY).exists());
-}
-
-#[test]
-fn root_an_entry_that_cannot_be_armed_stops_leapp_and_leaves_the_old_system_the_default() {
-    let leapp = Leapp::new("livemode: {}\n");
-    let source = &leapp.source;
-    let old = source.variable("saved_entry");
-    leapp.livemode("Facts");
-    // An actor wants a word that GRUB would not pass on.
+    let luks = json!({"key": "rd.luks.uuid", "value": "luks-1"});
     let mut messages: Value = serde_json::from_str(&fs::read_to_string(leapp.messages()).unwrap()).unwrap();
-    let task = json!(["UpgradeKernelCmdlineArgTasks", {"to_add": [{"key": "strange", "value": "it's"}]}]);
-    messages.as_array_mut().unwrap().push(task);
+    for message in messages.as_array_mut().unwrap() {
+        if message[0] == "KernelCmdline" {
+            let words = message[1]["parameters"].as_array_mut().unwrap();
+            words.extend([luks.clone(), json!({"key": "rd.luks.uuid", "value": "luks-2"})]);
+        }
+    }
     fs::write(leapp.messages(), messages.to_string()).unwrap();
-    let run = leapp.livemode("InterimPreparation");
-    assert!(run.stopped, "{}", run.said);
-    assert_eq!(run.said["stopped"], "complete_livemode_entry");
-    assert!(
-        run.said["details"]["details"]
-            .as_str()
-            .unwrap()
-            .contains("GRUB cannot pass on the kernel argument strange=it's"),
-        "{}",
-        run.said
+    // As checkluks, checkresumekernelarg and checknvme of leapp's say it.
+    leapp.add(
+        "UpgradeKernelCmdlineArgTasks",
+        &json!({"to_remove": [luks, {"key": "resume", "value": "UUID=0"}]}),
     );
+    leapp.add(
+        "UpgradeKernelCmdlineArgTasks",
+        &json!({"to_add": [{"key": "rd.nvmf.x", "value": "1"}, {"key": "rd.nvmf.x", "value": "2"}]}),
+    );
+    leapp.livemode("Facts");
+    let environment = [
+        ("LEAPP_UNSUPPORTED", "1"),
+        ("LEAPP_DEBUG", "1"),
+        ("LEAPP_DEVEL_INITRAM_NETWORK", "scripts"),
+    ];
+    let run = leapp.phase(&["--livemode"], "InterimPreparation", &environment);
+    assert!(!run.stopped, "{}", run.said);
+    let words = leapp.source.entry_words();
+    let has = |word: &str| words.iter().any(|known| known == word);
+    for word in [
+        "rd.luks.uuid=luks-2",
+        "rd.nvmf.x=1",
+        "rd.nvmf.x=2",
+        "debug",
+        "ip=dhcp",
+        "rd.neednet=1",
+        "net.ifnames=0",
+    ] {
+        assert!(has(word), "no {word} in {words:?}");
+    }
+    for word in ["rd.luks.uuid=luks-1", "root=live:UUID=0"] {
+        assert!(!has(word), "{word} in {words:?}");
+    }
+    assert_eq!(words.iter().filter(|word| word.starts_with("root=")).count(), 1);
     assert_eq!(
-        source.variable("saved_entry"),
-        old,
-        "not the entry that leapp has made the default"
+        words,
+        sorted_words(&leapp.source.manifest().boot.arguments),
+        "what is recorded is what boots"
     );
-    assert_eq!(source.variable("next_entry"), "");
-    // What is half-done is done by a second call, whatever ended the first.
-    source.prep().arg("entry").run().unwrap();
-    assert_eq!(source.variable("saved_entry"), old);
-    assert_eq!(source.variable("next_entry"), OURS);
-    let arguments = source.manifest().boot.arguments;
-    assert_eq!(source.entry_words(), sorted_words(&arguments));
 }

@@ -138,6 +138,47 @@ fn the_binaries_need_no_newer_glibc_than_el8_has() {
 }
 
 #[test]
+fn rpmlint_finds_nothing_but_what_a_distribution_brings() {
+    let lint = Cmd::new("rpmlint")
+        .arg("-c")
+        .arg(workspace().join("packaging/rpmlint.toml"))
+        .args(rpms());
+    let (_, stdout, stderr) = lint.output().unwrap();
+    assert!(
+        stdout.contains("2 packages and 0 specfiles checked"),
+        "{stdout}{stderr}"
+    );
+    let found: Vec<&str> = stdout
+        .lines()
+        .filter(|line| line.contains(": E: ") || line.contains(": W: "))
+        .collect();
+    assert_eq!(found, Vec::<&str>::new());
+}
+
+#[test]
+fn the_manual_pages_are_packed_and_the_changelog_is_ours() {
+    let rpm = &rpms()[0];
+    let files = Cmd::new("rpm").arg("-qlp").arg(rpm).read().unwrap();
+    let pages: Vec<&str> = files
+        .lines()
+        .filter(|path| path.starts_with("/usr/share/man/"))
+        .collect();
+    assert!(
+        pages.len() > 20 && pages.iter().all(|page| page.ends_with(".gz")),
+        "{pages:?}"
+    );
+    assert!(pages.contains(&"/usr/share/man/man7/livemode.7.gz"), "{pages:?}");
+    let changelog = Cmd::new("rpm")
+        .args(["-qp", "--changelog"])
+        .arg(rpm)
+        .read()
+        .unwrap();
+    let ours = fs::read_to_string(workspace().join("CHANGELOG.md")).unwrap();
+    let first = ours.lines().find(|line| line.starts_with("- ")).unwrap();
+    assert!(changelog.contains(first), "{changelog}");
+}
+
+#[test]
 fn the_packages_are_the_tree_of_make_install() {
     let root = tempfile::tempdir().unwrap();
     let install = Cmd::new("make")
@@ -188,12 +229,19 @@ fn root_the_packages_install_with_dnf_and_build_from_their_files() {
 fn root_an_update_of_leapp_triggers_ours_and_removing_ours_gives_its_own_back() {
     const LEAPPS: &str =
         "/usr/share/leapp-repository/repositories/system_upgrade/common/actors/livemode/live_mode_reporter/actor.py";
+    const LINKS: &str = "/etc/leapp/repos.d";
+    const REPOSITORIES: &str = "/usr/share/leapp-repository/repositories";
     const INFO: &str = "/usr/share/leapp-repository/repositories/system_upgrade/common/.leapp/info";
     let (repository, source) = (ours(), SourceDisk::whole().unwrap());
     let (root, leapps) = (source.root(), source.at(&LEAPPS[1..]));
     let info = r#"{"name": "system_upgrade_common", "id": "1-2-3"}"#;
-    let write_info = format!("%post\necho '{info}' >{INFO}\n");
-    repository.add("leapp-repository", 1, &write_info, &[LEAPPS, INFO]);
+    let post = |version: u32| {
+        format!(
+            "%post\necho '{info}' >{INFO}\necho \"name = 'live_mode_reporter' # {version}\" >{LEAPPS}\n\
+             mkdir -p {LINKS}; ln -sfn {REPOSITORIES} {LINKS}/repositories\n"
+        )
+    };
+    repository.add("leapp-repository", 1, &post(1), &[LEAPPS, INFO]);
     repository.dnf(root, &["install", "leapp-repository", "livemode-leapp"]);
     let actors = |action: &str| {
         let call = Cmd::new("chroot")
@@ -208,7 +256,7 @@ fn root_an_update_of_leapp_triggers_ours_and_removing_ours_gives_its_own_back() 
     actors("install");
     assert!(!leapps.exists());
 
-    repository.add("leapp-repository", 2, &write_info, &[LEAPPS, INFO]);
+    repository.add("leapp-repository", 2, &post(2), &[LEAPPS, INFO]);
     let said = repository.dnf(root, &["update", "leapp-repository"]);
     assert!(
         said.contains("leapp was updated: its own livemode actors are put aside again"),
@@ -218,7 +266,10 @@ fn root_an_update_of_leapp_triggers_ours_and_removing_ours_gives_its_own_back() 
     assert!(actors("status").contains("of this package"));
 
     repository.dnf(root, &["remove", "--noautoremove", "livemode-leapp"]);
-    assert_eq!(fs::read_to_string(&leapps).unwrap(), "2\n");
+    assert_eq!(
+        fs::read_to_string(&leapps).unwrap(),
+        "name = 'live_mode_reporter' # 2\n"
+    );
     assert!(!source.at("etc/leapp/repos.d/livemode").is_symlink());
     assert!(!source
         .at("usr/share/leapp-repository/custom-repositories/livemode")

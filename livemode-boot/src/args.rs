@@ -8,13 +8,47 @@ pub(crate) const SYSROOT: &str = "/sysroot";
 /// The kernel command line that this system was booted with.
 pub(crate) const PROC_CMDLINE: &str = "/proc/cmdline";
 
+/// What stands at the end of `--help` and in the manual page: `Heading:`, then `  term  text`, and what a term means may go on
+/// in lines that are indented by four.
+macro_rules! after {
+    ($($text:expr),*) => {
+        concat!(
+            "Exit status:\n  0  Done.\n  1  The operation failed.\n  2  Wrong usage.\n  3  The configuration is invalid.\n  \
+             4  A precondition is not met: something must be put right first.\n",
+            $("\n", $text),*
+        )
+    };
+}
+
+macro_rules! FILES {
+    () => {
+        concat!(
+            "Files:\n",
+            "  /proc/cmdline  What is to be done: livemode.kargs(7).\n",
+            "  /run/livemode/boot.json  What was done, and how long each step took.\n",
+        )
+    };
+}
+macro_rules! EXAMPLES {
+    () => {
+        "Examples:\n  livemode-boot plan --cmdline FILE  Shows what early boot would do with the line in this file.\n"
+    };
+}
+macro_rules! SEE {
+    () => {
+        "See also:\n  livemode(7), livemode.kargs(7), livemode-prep(8), livemode-run(8), dracut.cmdline(7)\n"
+    };
+}
+macro_rules! SEE_BOOT {
+    () => {
+        "See also:\n  livemode-boot(8), livemode.kargs(7)\n"
+    };
+}
+
 /// Mounts the image of an upgrade as root, in the initramfs
 #[derive(Parser)]
 #[command(name = "livemode-boot", version)]
-#[command(
-    after_help = "Exit status: 0 done, 1 the operation failed, 2 usage, 3 the configuration is invalid, 4 a precondition is \
-                        not met."
-)]
+#[command(after_long_help = after!(FILES!(), EXAMPLES!(), SEE!()))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -24,6 +58,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Wait for the image's device, check the image and mount it as root; what the dracut hook calls.
     /// When that fails: say why, count down, and take the way back that rd.emergency= asks for
+    #[command(after_long_help = after!(SEE_BOOT!()))]
     Mount {
         /// Where the root file system is to be mounted
         #[arg(long, value_name = "DIR", default_value = SYSROOT)]
@@ -32,6 +67,7 @@ pub(crate) enum Command {
         line: Line,
     },
     /// Show what would be waited for, checked and mounted; touches nothing
+    #[command(after_long_help = after!(SEE_BOOT!()))]
     Plan {
         #[command(flatten)]
         line: Line,

@@ -32,7 +32,7 @@ impl ContainerDir {
     /// A name that does not exist yet is kept as it is.
     ///
     /// # Errors
-    /// When links go in circles or cannot be read.
+    /// When links go in circles or cannot be read, or `..` follows what is no directory.
     pub fn resolve(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
         self.follow(path.as_ref(), true)
     }
@@ -43,6 +43,10 @@ impl ContainerDir {
         let mut links = 0;
         while let Some(name) = todo.pop_front() {
             if name == ".." {
+                let here = self.0.join(&done);
+                if !here.is_dir() {
+                    bail!("{}: {} is no directory", path.display(), here.display());
+                }
                 done.pop();
                 continue;
             }
@@ -316,7 +320,10 @@ mod tests {
         let container = ContainerDir::new(inside.path());
         assert_eq!(container.resolve("/40").unwrap(), inside.path().join("0"));
         assert!(container.resolve("/41").is_err());
+        fs::create_dir(inside.path().join("a")).unwrap();
         assert_eq!(container.resolve("/a/../40").unwrap(), inside.path().join("0"));
+        // A step back from nowhere leads nowhere.
+        assert!(container.resolve("/b/../40").is_err());
     }
 
     #[test]

@@ -3,13 +3,65 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// What stands at the end of `--help` and in the manual page: `Heading:`, then `  term  text`, and what a term means may go on
+/// in lines that are indented by four.
+macro_rules! after {
+    ($($text:expr),*) => {
+        concat!(
+            "Exit status:\n  0  Done.\n  1  The operation failed.\n  2  Wrong usage.\n  3  The configuration is invalid.\n  \
+             4  A precondition is not met: something must be put right first.\n",
+            $("\n", $text),*
+        )
+    };
+}
+
+macro_rules! ENVIRONMENT {
+    () => {
+        "Environment:\n  LEAPP_UNSUPPORTED  build refuses unless this is 1, and so does leapp: what LiveMode does is not supported \
+         by leapp's makers.\n"
+    };
+}
+macro_rules! FILES {
+    () => {
+        concat!(
+            "Files:\n",
+            "  /etc/leapp/actor_conf.d/*.yaml  The configuration: livemode.yaml(5).\n",
+            "  /var/lib/leapp/live-upgrade.img  The image, unless squashfs_image_path says otherwise.\n",
+            "  /var/lib/leapp/livemode/manifest.json  What build has made.\n",
+            "  /var/lib/leapp/livemode/state.json  Where the upgrade stands.\n",
+            "  /var/log/leapp/leapp-upgrade.log  The log of leapp.\n",
+            "  /var/log/leapp/livemode-journal.log  The journal of the live system.\n",
+            "  /etc/leapp/repos.d/livemode  The link by which leapp finds the actors of this package.\n",
+        )
+    };
+}
+macro_rules! EXAMPLES {
+    () => {
+        concat!(
+            "Examples:\n",
+            "  livemode-prep config  Shows the configuration and checks it.\n",
+            "  livemode-prep plan --userspace /var/lib/leapp/el9userspace  Shows whether an upgrade may go on, and what build would do.\n",
+            "  LEAPP_UNSUPPORTED=1 livemode-prep build --userspace /var/lib/leapp/el9userspace  Builds it; the next boot is the upgrade.\n",
+            "  livemode-prep status  Shows what is prepared, and how the last upgrade went.\n",
+            "  livemode-prep remove  Takes everything back.\n",
+        )
+    };
+}
+macro_rules! SEE {
+    () => {
+        "See also:\n  livemode(7), livemode.yaml(5), livemode.kargs(7), livemode-boot(8), livemode-run(8)\n"
+    };
+}
+macro_rules! SEE_PREP {
+    () => {
+        "See also:\n  livemode-prep(8), livemode(7)\n"
+    };
+}
+
 /// Prepares an in-place upgrade that runs from a live image
 #[derive(Parser)]
 #[command(name = "livemode-prep", version)]
-#[command(
-    after_help = "Exit status: 0 done, 1 the operation failed, 2 usage, 3 the configuration is invalid, 4 a precondition is \
-                        not met."
-)]
+#[command(after_long_help = after!(ENVIRONMENT!(), FILES!(), EXAMPLES!(), SEE!()))]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) shared: Shared,
@@ -33,18 +85,49 @@ pub(crate) struct Shared {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Load, check and print the configuration
+    #[command(after_long_help = after!(
+        "Files:\n  /etc/leapp/actor_conf.d/*.yaml  Where the section livemode may stand.\n",
+        SEE_PREP!()
+    ))]
     Config(Json),
     /// Print the packages that the target container must have
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Requirements(Json),
     /// Show what stands against an upgrade on this machine, before there is a container; writes nothing
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Check(Json),
     /// Show whether the upgrade may go on, and what build would do; writes nothing
+    #[command(after_long_help = after!(
+        concat!(
+            "Examples:\n",
+            "  livemode-prep plan --userspace /var/lib/leapp/el9userspace  Opens with whether the upgrade may go on.\n",
+            "  livemode-prep plan --userspace /var/lib/leapp/el9userspace --all  Lists every file of the live system too.\n"
+        ),
+        SEE_PREP!()
+    ))]
     Plan(Plan),
     /// Show why something is in the plan as it is, or is not: from which fact, by which rule; writes nothing
+    #[command(after_long_help = after!(
+        concat!(
+            "Examples:\n",
+            "  livemode-prep explain rd.lvm.lv  Why this word does not come along.\n",
+            "  livemode-prep explain strace --userspace /var/lib/leapp/el9userspace  Why the container needs this package.\n"
+        ),
+        SEE_PREP!()
+    ))]
     Explain(Explain),
     /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
+    #[command(after_long_help = after!(
+        ENVIRONMENT!(),
+        concat!(
+            "Examples:\n",
+            "  LEAPP_UNSUPPORTED=1 livemode-prep build --userspace /var/lib/leapp/el9userspace  Builds, and lets the upgrade boot once.\n"
+        ),
+        SEE_PREP!()
+    ))]
     Build(Userspace),
     /// Under leapp, once it has made its own boot entry: put what leapp's messages add on ours, and let ours boot once
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Entry {
         #[command(flatten)]
         output: Json,
@@ -52,6 +135,7 @@ pub(crate) enum Command {
         risk: Risk,
     },
     /// Let the upgrade's entry boot once, and show what boots next and after that
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Arm {
         #[command(flatten)]
         output: Json,
@@ -59,6 +143,7 @@ pub(crate) enum Command {
         risk: Risk,
     },
     /// Try an upgrade again that was given up, where neither this system nor the image has changed since
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Retry {
         #[command(flatten)]
         output: Json,
@@ -66,15 +151,31 @@ pub(crate) enum Command {
         risk: Risk,
     },
     /// Let the old system boot; what is built stays. A second call is no error
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Disarm(Json),
     /// Put our actors in the place of those that leapp brings, and back
+    #[command(after_long_help = after!(
+        concat!(
+            "Files:\n",
+            "  /etc/leapp/repos.d/livemode  The link by which leapp finds ours, while they are installed.\n",
+            "  /usr/share/livemode/leapp/aside  Where those of leapp lie meanwhile.\n"
+        ),
+        concat!(
+            "Examples:\n",
+            "  livemode-prep actors install  From now on leapp finds ours.\n",
+            "  livemode-prep actors restore  And now its own again, byte for byte.\n"
+        ),
+        SEE_PREP!()
+    ))]
     Actors {
         #[command(subcommand)]
         action: Action,
     },
     /// Show what is prepared, and how the last upgrade went
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Status(Json),
     /// Take back everything that build made; a second call is no error
+    #[command(after_long_help = after!(SEE_PREP!()))]
     Remove {
         /// Only if the upgrade has succeeded, and neither leapp nor somebody's own boot entry still needs it; else do nothing
         #[arg(long)]

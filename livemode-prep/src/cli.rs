@@ -33,7 +33,8 @@ pub(crate) fn run() -> Result<()> {
         Command::Requirements(output) => print_requirements(&inputs, output),
         Command::Check(Json { json }) => {
             let facts = inputs.gather(None, false)?;
-            check::run(&BuildPlan::make(facts, EntryChoice::default()), json)
+            let choice = EntryChoice::under_leapp(facts.loader.as_ref());
+            check::run(&BuildPlan::make(facts, choice), json)
         }
         Command::Plan(plan) => print_plan(&inputs, &plan),
         Command::Explain(explain) => print_explanation(&inputs, &explain),

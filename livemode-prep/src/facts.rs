@@ -25,7 +25,7 @@ pub(crate) mod tools;
 pub(crate) mod userspace;
 pub(crate) mod volumes;
 
-use actors::Found;
+use actors::{Found, Sight};
 use files::Files;
 use leapp::LeappFacts;
 use loader::Loader;
@@ -125,7 +125,7 @@ impl Facts {
                 .transpose()?,
             storage,
             leapp: leapp.clone(),
-            actors: Found::look(root),
+            actors: Sight::look(root).found,
             earlier: Records::of(root).manifest()?,
             fingerprint: if scope.with_fingerprint {
                 Fingerprint::of(root).map_err(|e| format!("{e:#}"))

@@ -4,13 +4,50 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use livemode_common::contract::SOURCE_MOUNT;
 
+/// What stands at the end of `--help` and in the manual page: `Heading:`, then `  term  text`, and what a term means may go on
+/// in lines that are indented by four.
+macro_rules! after {
+    ($($text:expr),*) => {
+        concat!(
+            "Exit status:\n  0  Done.\n  1  The operation failed.\n  2  Wrong usage.\n  3  The configuration is invalid.\n  \
+             4  A precondition is not met: something must be put right first.\n",
+            $("\n", $text),*
+        )
+    };
+}
+
+macro_rules! FILES {
+    () => {
+        concat!(
+            "Files:\n",
+            "  /run/upgrade  The source system, with all its mounts.\n",
+            "  /run/upgrade/.noreboot  While it is there, success is followed by no reboot.\n",
+            "  /var/lib/leapp/livemode/state.json  On the source system: where the upgrade stands.\n",
+            "  /var/log/leapp/leapp-upgrade.log  On the source system: the log of leapp.\n",
+        )
+    };
+}
+macro_rules! EXAMPLES {
+    () => {
+        "Examples:\n  livemode-run status  Shows where the upgrade stands, and what to do now.\n  livemode-run upgrade  Starts it, and \
+         follows it.\n"
+    };
+}
+macro_rules! SEE {
+    () => {
+        "See also:\n  livemode(7), livemode.kargs(7), livemode-prep(8), livemode-boot(8)\n"
+    };
+}
+macro_rules! SEE_RUN {
+    () => {
+        "See also:\n  livemode-run(8), livemode(7)\n"
+    };
+}
+
 /// Runs the upgrade of the source system from the live system
 #[derive(Parser)]
 #[command(name = "livemode-run", version)]
-#[command(
-    after_help = "Exit status: 0 done, 1 the operation failed, 2 usage, 3 the configuration is invalid, 4 a precondition is \
-                        not met."
-)]
+#[command(after_long_help = after!(FILES!(), EXAMPLES!(), SEE!()))]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) inputs: Inputs,
@@ -31,22 +68,27 @@ pub(crate) struct Inputs {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it
+    #[command(after_long_help = after!(SEE_RUN!()))]
     Upgrade {
         /// All or nothing only: stop before anything reaches the disks, for you to look around in the source system
         #[arg(long)]
         keep: bool,
     },
     /// After upgrade --keep: move the upgraded system to its disks, and reboot into it
+    #[command(after_long_help = after!(SEE_RUN!()))]
     Commit,
     /// After upgrade --keep: give the upgrade up, and reboot into the old system
+    #[command(after_long_help = after!(SEE_RUN!()))]
     Discard,
     /// Show the commands that upgrade would run
+    #[command(after_long_help = after!(SEE_RUN!()))]
     Plan {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Show where the upgrade stands
+    #[command(after_long_help = after!(SEE_RUN!()))]
     Status {
         /// Print JSON
         #[arg(long)]

@@ -22,6 +22,8 @@ const ARGUMENTS: &str = "root=UUID=6c697665-6d6f-4d6f-8d6f-64656d6f3031 ro quiet
 pub const ENTRY: &str = "boot/loader/entries/abcdef0123456789abcdef0123456789-livemode.conf";
 /// The entry that the stand-in of grubby makes for leapp.
 pub const LEAPPS_ENTRY: &str = "boot/loader/entries/abcdef0123456789abcdef0123456789-upgrade.x86_64.conf";
+/// Names the real script.
+const GRUBBY: &str = "LIVEMODE_GRUBBY";
 /// GRUB's environment block.
 pub const GRUBENV: &str = "boot/grub2/grubenv";
 
@@ -47,16 +49,25 @@ impl SourceDisk {
         Ok(disk)
     }
 
-    /// A whole system with the stand-in of grubby.
+    /// A whole system with the stand-in of grubby, or the real script that `make grubby` names, and with stand-ins for what
+    /// that calls.
     ///
     /// # Errors
     /// When the disk cannot be made.
     pub fn with_grubby() -> Result<Self> {
         let disk = Self::whole()?;
-        fs::copy(
-            workspace().join("tests/testbed/grubby.sh"),
-            disk.at("usr/sbin/grubby"),
-        )?;
+        fs::create_dir_all(disk.at("usr/libexec/grubby"))?;
+        let testbed = workspace().join("tests/testbed");
+        let grubby = std::env::var_os(GRUBBY).map_or_else(|| testbed.join("grubby.sh"), PathBuf::from);
+        for (file, place) in [
+            (grubby, "usr/sbin/grubby"),
+            (testbed.join("grub2-editenv.sh"), "usr/bin/grub2-editenv"),
+            (testbed.join("rpm-sort.sh"), "usr/libexec/grubby/rpm-sort"),
+        ] {
+            let place = disk.at(place);
+            fs::copy(&file, &place).with_context(|| format!("copying {}", file.display()))?;
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;
+        }
         for dir in ["proc", "run"] {
             fs::create_dir_all(disk.at(dir))?;
         }

@@ -1,16 +1,24 @@
 #!/bin/bash
-# A stand-in for grubby(8), which no registry here has: keeps entries by the Boot Loader Specification as the real script
-# does, one value for each key. /etc/grubby-fails-at holds the number of the changing call that fails half-way, and
-# /etc/grubby-hangs-at the one that never ends.
+# A stand-in for grubby(8), which no registry here has: keeps entries by the Boot Loader Specification as the script of el8 and
+# el9 does (8.40), with what is strange about it:
+#   - entries are sorted by their names, the highest first; a kernel may have several, and the first is meant where one is
+#   - a kernel's second entry is named ~custom
+#   - --copy-default --args appends, and does not look whether a key is there
+#   - --make-default goes by the title
+#   - an environment block that cannot be written is no error
+# tests/grubby.rs shows it, of the real script as well.
 set -euo pipefail
 entries=/boot/loader/entries
 env=/boot/grub2/grubenv
-kernel='' initrd='' title='' args='' remove='' action='' default=''
+kernel='' initrd='' title='' args='' remove='' action='' default='' copy=''
 
-while [ $# -gt 0 ]; do
+longs=add-kernel:,args:,config-file:,copy-default,default-kernel,default-index,default-title,info:,initrd:,make-default
+words=$(getopt -o c: --long "$longs,remove-args:,remove-kernel:,set-default:,set-default-index:,title:,update-kernel:" -n grubby -- "$@") || exit 1
+eval set -- "$words"
+while [ "$1" != -- ]; do
     case $1 in
-        --default-kernel) action=default ;;
-        --add-kernel | --update-kernel | --remove-kernel | --set-default | --info)
+        --default-kernel | --default-index | --default-title) action=${1#--} ;;
+        --add-kernel | --update-kernel | --remove-kernel | --set-default | --set-default-index | --info)
             action=${1#--} kernel=$2
             shift
             ;;
@@ -18,95 +26,130 @@ while [ $# -gt 0 ]; do
         --title) title=$2 && shift ;;
         --args) args=$2 && shift ;;
         --remove-args) remove=$2 && shift ;;
-        --copy-default) ;;
+        --copy-default) copy=yes ;;
         --make-default) default=yes ;;
-        -c) shift ;;
-        *) echo "grubby: unknown option $1" >&2 && exit 1 ;;
+        -c | --config-file) shift ;;
     esac
     shift
 done
 
-saved() { sed -n 's/^saved_entry=//p' $env; }
-# Exactly 1024 bytes, as grub2-editenv writes them.
-save() {
-    local block
-    block=$(grep -av '^#*$\|^saved_entry=' $env; echo "saved_entry=$1")
-    block+=$'\n'
-    printf '%s%s' "$block" "$(printf '#%.0s' $(seq $((1024 - ${#block}))))" >$env
-}
-entry_of() { grep -lE "^linux .*/?$(basename "$1")\$" $entries/*.conf 2>/dev/null | head -1; }
-field() { sed -n "s/^$2 //p" "$1"; }
-# Splits at blanks outside of quotes.
-words() { printf '%s\n' "$1" | grep -oE '([^" ]|"[^"]*")+' || true; }
+field() { sed -n "s/^$2[ \t]*//p" "$1"; }
+variable() { grep -a "^$1=" $env | sed "s/^$1=//" || true; }
+set_default() { grub2-editenv $env set "saved_entry=$1" || true; }
+failed() { echo "$1" >&2 && exit 1; }
 
-# without OPTIONS KEYS: the words whose key, or whole, is none of these.
+ids=()
+scan() {
+    # shellcheck disable=SC2207 # no name has a blank
+    ids=($(find $entries -name '*.conf' -printf '%f\n' | sed 's/\.conf$//' | /usr/libexec/grubby/rpm-sort -c rpmnvrcmp | tac))
+}
+# The numbers of the entries that a parameter stands for.
+matching() {
+    local i linux
+    for i in "${!ids[@]}"; do
+        linux=$(field "$entries/${ids[i]}.conf" linux)
+        if [ "$1" = "$linux" ] || [ "/${1##*/}" = "$linux" ] || [ "$1" = "$i" ] ||
+            [ "$1" = "TITLE=$(field "$entries/${ids[i]}.conf" title)" ]; then
+            echo "$i"
+        fi
+    done
+}
+default_index() {
+    local i saved
+    saved=$(variable saved_entry)
+    [ -n "$saved" ] || saved=0
+    for i in "${!ids[@]}"; do
+        if [ "$saved" = "$i" ] || [ "$saved" = "${ids[i]}" ]; then
+            echo "$i"
+            return
+        fi
+    done
+}
+# without OPTIONS WORDS: a word with a value is taken out once, one without stands for the key with any.
 without() {
-    local word out=''
-    while IFS= read -r word; do
-        [ -n "$word" ] || continue
-        case " $2 " in
-            *" ${word%%=*} "* | *" $word "*) ;;
-            *) out+=" $word" ;;
-        esac
-    done <<<"$(words "$1")"
+    local word out='' unwanted taken=' '
+    for word in $1; do
+        unwanted=''
+        for other in $2; do
+            if [ "$word" = "$other" ] && [[ $taken != *" $other "* ]]; then
+                unwanted=yes taken+="$other "
+            elif [[ $other != *=* && ${word%%=*} = "$other" ]]; then
+                unwanted=yes
+            fi
+        done
+        [ -n "$unwanted" ] || out+=" $word"
+    done
     echo "${out# }"
 }
-
-# with OPTIONS WORDS: each word takes the place of those of its key.
+# with OPTIONS WORDS: each word takes the place of all those of its key.
 with() {
-    local word options=$1
-    while IFS= read -r word; do
-        [ -n "$word" ] || continue
-        options="$(without "$options" "${word%%=*}") $word"
-    done <<<"$(words "$2")"
-    echo "${options# }"
+    local word keys=''
+    for word in $2; do
+        keys+=" ${word%%=*}"
+    done
+    word=$(without "$1" "$keys")
+    echo "${word:+$word }$2"
 }
-
-count() {
-    local n
-    n=$(($(cat /run/grubby-calls 2>/dev/null || echo 0) + 1))
-    mkdir -p /run
-    echo $n >/run/grubby-calls
-    if [ "$n" = "$(cat /etc/grubby-hangs-at 2>/dev/null)" ]; then exec sleep 600; fi
-    if [ "$n" = "$(cat /etc/grubby-fails-at 2>/dev/null)" ]; then
-        echo "grubby: call $n fails" >&2
-        exit 1
-    fi
-}
-
+set -f # words of options are no patterns
+scan
 case $action in
-    default)
-        field "$entries/$(saved).conf" linux | sed 's#^/\?\(boot\)\?/\?#/boot/#'
-        ;;
+    default-kernel) field "$entries/${ids[$(default_index)]}.conf" linux ;;
+    default-index) default_index ;;
+    default-title) field "$entries/${ids[$(default_index)]}.conf" title ;;
     info)
-        entry=$(entry_of "$kernel")
-        [ -n "$entry" ] || { echo "grubby: no entry for $kernel" >&2 && exit 1; }
-        options=$(field "$entry" options)
-        root=$(words "$options" | sed -n 's/^root=//p')
-        printf 'index=0\nkernel="%s"\nargs="%s"\nroot="%s"\ninitrd="%s"\ntitle="%s"\nid="%s"\n' "$kernel" \
-            "$(without "$options" root)" "$root" "$(field "$entry" initrd)" "$(field "$entry" title)" "$(basename "$entry" .conf)"
+        found=$(matching "$kernel")
+        [ -n "$found" ] || failed "The param $kernel is incorrect"
+        for i in $found; do
+            entry=$entries/${ids[i]}.conf
+            options=$(field "$entry" options)
+            root=$(grep -o '\(^\| \)root=[^ ]*' <<<"$options" | head -1 | sed 's/^ *root=//' || true)
+            printf 'index=%s\nkernel="%s"\nargs="%s"\nroot="%s"\ninitrd="%s"\ntitle="%s"\nid="%s"\n' "$i" "$(field "$entry" linux)" \
+                "$(without "$options" "root=$root")" "$root" "$(field "$entry" initrd)" "$(field "$entry" title)" "${ids[i]}"
+        done
         ;;
     add-kernel)
-        [ -f "$kernel" ] || { echo "grubby: $kernel is not there" >&2 && exit 1; }
-        id=abcdef0123456789abcdef0123456789-${kernel##*/vmlinuz-}
-        options=$(with "$(field "$entries/$(saved).conf" options)" "$args")
-        printf 'title %s\nversion upgrade\nlinux %s\ninitrd %s\noptions %s\n' "$title" "$kernel" "$initrd" "$options" \
+        [ -f "$kernel" ] || failed "The ${kernel##*/} kernel isn't installed in the machine"
+        [ -n "$title" ] || failed 'The kernel title must be specified'
+        version=${kernel##*/} version=${version#vmlinuz-}
+        id=$(cat /etc/machine-id)-$version
+        if [ -e "$entries/$id.conf" ]; then
+            last=$(find $entries -name "$id.*~custom*.conf" -printf '%f\n' | sed "s/^$id\.\([0-9]*\)~.*/\1/" | sort -n | tail -1)
+            id=$id.$((${last:--1} + 1))~custom
+        fi
+        options=$args
+        [ -z "$copy" ] || options="$(field "$entries/${ids[$(default_index)]}.conf" options) $args"
+        printf 'title %s\nversion %s\nlinux %s\ninitrd %s\noptions %s\n' "$title" "$version" "$kernel" "$initrd" "$options" \
             >"$entries/$id.conf"
-        count
-        [ -z "$default" ] || save "$id"
+        scan
+        if [ -n "$default" ]; then
+            first=$(matching "TITLE=$title" | sed -n 1p)
+            set_default "${ids[first]}"
+        fi
         ;;
     update-kernel)
-        entry=$(entry_of "$kernel")
-        options=$(without "$(with "$(field "$entry" options)" "$args")" "$remove")
-        sed -i "s#^options .*#options ${options//&/\\&}#" "$entry"
-        count
+        found=$(matching "$kernel")
+        [ -n "$found" ] || failed "The param $kernel is incorrect"
+        for i in $found; do
+            entry=$entries/${ids[i]}.conf
+            options=$(with "$(without "$(field "$entry" options)" "$remove")" "$args")
+            { grep -v '^options' "$entry" && echo "options $options"; } >"$entry.new"
+            cat "$entry.new" >"$entry"
+            rm "$entry.new"
+        done
         ;;
     remove-kernel)
-        rm "$(entry_of "$kernel")"
-        count
+        found=$(matching "$kernel")
+        [ -n "$found" ] || failed "The param $kernel is incorrect"
+        was=$(default_index)
+        for i in $found; do
+            [ "$i" != "$was" ] || grub2-editenv $env unset saved_entry || true
+            rm -f "$entries/${ids[i]}.conf"
+        done
         ;;
-    set-default)
-        save "$(basename "$(entry_of "$kernel")" .conf)"
-        count
+    set-default | set-default-index)
+        found=$(matching "$kernel" | sed -n 1p)
+        [ -n "$found" ] || failed "The param $kernel is incorrect"
+        set_default "${ids[found]}"
         ;;
+    *) failed 'no action specified' ;;
 esac

@@ -75,7 +75,10 @@ impl Merged {
             None => self.first_file = Some(file.to_owned()),
         }
         let options = match section {
-            Value::Null => return,
+            Value::Null => {
+                let warning = format!("{file}: the section livemode is empty; leapp's own loader ends there");
+                return self.warnings.push(warning);
+            }
             Value::Map(options) => options,
             other => {
                 let fault = format!("{file}: livemode: expected a mapping of options, found {other}");

@@ -18,6 +18,7 @@ pub(crate) struct LeappFacts {
     pub(crate) boot_content: Option<BootContent>,
     upgrade_initramfs_tasks: Vec<InitramfsTasks>,
     upgrade_kernel_cmdline_arg_tasks: Vec<ArgumentTasks>,
+    late_target_kernel_cmdline_arg_tasks: Vec<ArgumentTasks>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,6 +79,17 @@ struct ArgumentTasks {
     to_remove: Vec<Parameter>,
 }
 
+/// What others want of the kernel line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) added: Vec<Word>,
+    /// One without a value stands for the key with any.
+    pub(crate) removed: Vec<Word>,
+    /// What leapp's own entry has and the upgraded system's must not: so leapp tells what it has added of itself, such as
+    /// `debug` (emit_removal_of_args_meant_only_for_upgrade_kernel of its addupgradebootentry.py).
+    pub(crate) on_leapps_entry: Vec<Word>,
+}
+
 /// What others want in the initramfs; sorted, no doubles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Requested {
@@ -131,21 +143,20 @@ impl LeappFacts {
         }
     }
 
-    /// The line with what other actors want on it; they may add to the words of `build`, not change them.
-    pub(crate) fn adjusted(&self, line: &Cmdline) -> Cmdline {
-        let tasks = &self.upgrade_kernel_cmdline_arg_tasks;
-        let mut words = line.0.clone();
-        for word in tasks.iter().flat_map(|t| t.to_add.iter().map(Parameter::word)) {
-            if !words.iter().any(|known| known.key == word.key) {
-                words.push(word);
-            }
-        }
-        let unwanted = |word: &Word| {
-            let mut removals = tasks.iter().flat_map(|t| t.to_remove.iter().map(Parameter::word));
-            removals.any(|unwanted| unwanted == *word)
+    /// What the messages want of the upgrade's kernel line.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let words = |tasks: &[ArgumentTasks], list: fn(&ArgumentTasks) -> &[Parameter]| {
+            let all = tasks
+                .iter()
+                .flat_map(|task| list(task).iter().map(Parameter::word));
+            all.collect::<Vec<_>>()
         };
-        words.retain(|word| line.0.contains(word) || !unwanted(word));
-        Cmdline(words)
+        let tasks = &self.upgrade_kernel_cmdline_arg_tasks;
+        Wanted {
+            added: words(tasks, |task| &task.to_add),
+            removed: words(tasks, |task| &task.to_remove),
+            on_leapps_entry: words(&self.late_target_kernel_cmdline_arg_tasks, |task| &task.to_remove),
+        }
     }
 }
 
@@ -171,7 +182,9 @@ mod tests {
             {"include_dracut_modules": [], "include_files": [], "include_kernel_modules": [{"name": "raid1", "module_path": null}]}],
         "UpgradeKernelCmdlineArgTasks": [
             {"to_add": [{"key": "root", "value": "live:UUID=1"}, {"key": "fips", "value": "1"}, {"key": "net", "value": null}],
-             "to_remove": [{"key": "console", "value": "tty0"}, {"key": "fips", "value": "1"}]}]
+             "to_remove": [{"key": "console", "value": "tty0"}, {"key": "fips", "value": "1"}]}],
+        "LateTargetKernelCmdlineArgTasks": [
+            {"to_add": [], "to_remove": [{"key": "debug", "value": null}, {"key": "root", "value": "live:UUID=2"}]}]
     }"#;
 
     #[test]
@@ -188,12 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn others_add_to_the_line_but_do_not_change_it() {
+    fn what_others_want_of_the_line_is_known() {
         let facts: LeappFacts = serde_json::from_str(FACTS).unwrap();
-        let line = Cmdline::parse("root=livemode:UUID=1 console=tty0 console=ttyS0");
+        let words = |line: &str| Cmdline::parse(line).0;
         assert_eq!(
-            facts.adjusted(&line).to_string(),
-            "root=livemode:UUID=1 console=tty0 console=ttyS0 net"
+            facts.wanted(),
+            Wanted {
+                added: words("root=live:UUID=1 fips=1 net"),
+                removed: words("console=tty0 fips=1"),
+                on_leapps_entry: words("debug root=live:UUID=2"),
+            }
         );
     }
 

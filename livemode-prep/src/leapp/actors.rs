@@ -1,6 +1,11 @@
-//! Whose livemode actors leapp finds. Actor names are global in leapp, and which of two repositories with one name counts
-//! is not defined: so leapp's own are put aside as a whole while ours are in its sight, and back as they were.
+//! Puts our actors in the place of leapp's own. Actor names are global in leapp, and which of two repositories with one name
+//! counts is not defined: so leapp's own are put aside as a whole while ours are in its sight.
+//!
+//! One rename changes whose are found. The directory `actors` of our repository is a link that leads through the directory of
+//! those put aside ([`THROUGH`]): it leads somewhere only while they are there. So a cut finds either set in leapp's sight,
+//! and never both.
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -14,13 +19,20 @@ use serde_json::json;
 
 use crate::args::{Action, Json};
 use crate::commit::record::remove_file;
-use crate::facts::actors::{Found, LEAPPS, LINK};
+use crate::facts::actors::{Found, Sight, LEAPPS, LINKS, OURS};
 
 /// The repository whose messages ours use, and which has leapp's own livemode actors.
 const BASE: &str = "usr/share/leapp-repository/repositories/system_upgrade/common";
-/// On the file system of the former, and nothing that leapp looks through.
-const ASIDE: &str = "usr/share/leapp-repository/livemode-aside";
-const OURS: &str = "usr/share/leapp-repository/custom-repositories/livemode";
+/// Where leapp's own are meanwhile: beside ours, and not below /usr/share/leapp-repository, whose every file that is not leapp's
+/// its reports list.
+const ASIDE: &str = "usr/share/livemode/leapp/aside";
+/// What is to go, under a name that nothing leads through.
+const GOING: &str = "usr/share/livemode/leapp/going";
+/// Our repository.
+const REPOSITORY: &str = "usr/share/leapp-repository/custom-repositories/livemode";
+/// From there to ours, while leapp's own are aside.
+const THROUGH: &str = "../../../livemode/leapp/aside/../actors";
+const LIBRARIES: &str = "../../../livemode/leapp/libraries";
 /// What makes a directory a repository of leapp's.
 const INFO: &str = ".leapp/info";
 const NAME: &str = "livemode";
@@ -40,94 +52,127 @@ pub(crate) fn run(root: &SysRoot, action: Action) -> Result<()> {
     match action {
         Action::Install => install(root)?,
         Action::Restore => restore(root)?,
-        Action::Refresh => match Found::look(root) {
-            Found::Both => {
-                println!("leapp was updated: its own livemode actors are put aside again");
-                install(root)?;
+        Action::Refresh => {
+            if Sight::look(root).found != Found::Both {
+                return Ok(());
             }
-            _ => return Ok(()),
-        },
+            println!("leapp was updated: its own livemode actors are put aside again");
+            install(root)?;
+        }
         Action::Status(Json { json: true }) => {
+            let Sight { found, others } = Sight::look(root);
             let aside = root.at(ASIDE).is_dir();
             println!(
                 "{}",
-                json!({"schema": SCHEMA, "found": Found::look(root), "aside": aside})
+                json!({"schema": SCHEMA, "found": found, "aside": aside, "others": others})
             );
             return Ok(());
         }
         Action::Status(_) => {}
     }
-    println!("{}", Found::look(root).describe());
+    let Sight { found, others } = Sight::look(root);
+    println!("{}", found.describe());
+    if found == Found::Both {
+        others
+            .iter()
+            .for_each(|dir| println!("beside ours: {}", dir.display()));
+    }
     Ok(())
 }
 
-/// In an order that never has both in leapp's sight.
+/// All that stands ready does so before the rename, which alone counts.
 fn install(root: &SysRoot) -> Result<()> {
-    let base = root.at(BASE).join(INFO);
-    let text = fs::read(&base).map_err(|e| {
+    let info = base(root)?;
+    if !root.at(OURS).is_dir() {
+        return Err(precondition(format!(
+            "/{OURS}: no actors are there; install livemode-leapp"
+        )));
+    }
+    let (leapps, aside) = (root.at(LEAPPS), root.at(ASIDE));
+    let updated = leapps.is_dir() && aside.is_dir();
+    if updated {
+        // Those of an older leapp. With them ours go out of sight until the new ones are aside.
+        discard(root)?;
+    }
+    let repository = root.at(REPOSITORY);
+    fs::create_dir_all(repository.join(".leapp"))
+        .with_context(|| format!("creating {}", repository.display()))?;
+    atomic_write(
+        &repository.join(INFO),
+        &serde_json::to_vec(&info).context("writing JSON")?,
+        0o644,
+    )?;
+    link(&repository.join("libraries"), Path::new(LIBRARIES))?;
+    link(&repository.join("actors"), Path::new(THROUGH))?;
+    let links = root.path().join(LINKS);
+    fs::create_dir_all(&links).with_context(|| format!("creating {}", links.display()))?;
+    link(&links.join(NAME), &Path::new("/").join(REPOSITORY))?;
+
+    if leapps.is_dir() {
+        rename(&leapps, &aside)
+    } else {
+        // This leapp has none.
+        fs::create_dir_all(&aside).with_context(|| format!("creating {}", aside.display()))
+    }
+}
+
+/// What our repository says of itself, once leapp's is there.
+fn base(root: &SysRoot) -> Result<Info> {
+    let path = root.at(BASE).join(INFO);
+    let text = fs::read(&path).map_err(|e| {
         precondition(format!(
             "{}: {e}; install leapp and leapp-repository first",
-            base.display()
+            path.display()
         ))
     })?;
     let base: Info = serde_json::from_slice(&text).map_err(|e| {
         precondition(format!(
             "{}: {e}, so it is no repository of leapp's",
-            base.display()
+            path.display()
         ))
     })?;
-    let ours = root.at(OURS);
-    if !ours.join("actors").is_dir() {
-        return Err(precondition(format!(
-            "{}: no actors are there; install livemode-leapp",
-            ours.display()
-        )));
-    }
-    let info = Info {
+    Ok(Info {
         name: NAME.into(),
         id: ID.into(),
         repos: vec![base.id],
-    };
-    let path = ours.join(INFO);
-    let dir = path.parent().unwrap_or(&ours);
-    fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-    atomic_write(&path, &serde_json::to_vec(&info).context("writing JSON")?, 0o644)?;
-
-    let (leapps, aside) = (root.at(LEAPPS), root.at(ASIDE));
-    if leapps.is_dir() {
-        // What an older leapp had there, put aside before an update.
-        remove_dir(&aside)?;
-        rename(&leapps, &aside)?;
-    }
-    link(root)
-}
-
-fn link(root: &SysRoot) -> Result<()> {
-    let (link, target) = (root.path().join(LINK), Path::new("/").join(OURS));
-    if fs::read_link(&link).is_ok_and(|to| to == target) {
-        return Ok(());
-    }
-    let dir = link.parent().unwrap_or(root.path());
-    fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-    symlink(&target, &link).with_context(|| format!("linking {} to {}", link.display(), target.display()))?;
-    sync_dir(dir)
+    })
 }
 
 fn restore(root: &SysRoot) -> Result<()> {
-    remove_file(&root.path().join(LINK))?;
     let (leapps, aside) = (root.at(LEAPPS), root.at(ASIDE));
     if aside.is_dir() {
+        let has_none = fs::read_dir(&aside).is_ok_and(|mut entries| entries.next().is_none());
         if leapps.is_dir() {
             println!("leapp was updated meanwhile: its new livemode actors stay, those put aside before go");
-            remove_dir(&aside)?;
+            discard(root)?;
+        } else if has_none {
+            discard(root)?;
         } else if leapps.parent().is_some_and(Path::is_dir) {
             rename(&aside, &leapps)?;
         } else {
             println!("leapp is no longer installed: its livemode actors, put aside before, go");
-            remove_dir(&aside)?;
+            discard(root)?;
         }
     }
-    remove_dir(&root.at(OURS).join(".leapp"))
+    remove_dir(&root.at(GOING))?;
+    remove_file(&root.path().join(LINKS).join(NAME))?;
+    remove_dir(&root.at(REPOSITORY))
+}
+
+/// Takes those put aside, and with them ours, out of everybody's sight; then they go.
+fn discard(root: &SysRoot) -> Result<()> {
+    let going = root.at(GOING);
+    remove_dir(&going)?;
+    rename(&root.at(ASIDE), &going)?;
+    remove_dir(&going)
+}
+
+fn link(link: &Path, target: &Path) -> Result<()> {
+    if fs::read_link(link).is_ok_and(|to| to == target) {
+        return Ok(());
+    }
+    symlink(target, link).with_context(|| format!("linking {} to {}", link.display(), target.display()))?;
+    sync_dir(link.parent().unwrap_or(link))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
@@ -140,7 +185,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
 
 fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
             Err(e).with_context(|| format!("removing {}", dir.display()))
         }
         _ => Ok(()),

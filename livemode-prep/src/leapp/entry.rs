@@ -42,7 +42,7 @@ pub(crate) fn run(root: &SysRoot, leapp: &LeappFacts, Json { json }: Json, risk:
     // leapp has made its own entry the default: from here on, and on any error, the old system is.
     take_default_from(root, &own, &manifest.kernel.path)?;
     let decided = Cmdline::parse(&manifest.boot.arguments);
-    let arguments = leapp.adjusted(&decided).to_string();
+    let arguments = arguments::adjusted(&decided, &leapp.wanted()).to_string();
     arguments::check_length(&arguments).map_err(precondition)?;
     let text = std::fs::read_to_string(&entry)
         .map_err(|e| precondition(format!("reading {}: {e}; build it again", own.path)))?;

@@ -6,6 +6,7 @@ use livemode_common::loader::script::encode;
 
 use super::storage::Needs;
 use super::words::{self, Fate};
+use crate::facts::leapp::Wanted;
 
 /// The kernel cuts a longer line silently (COMMAND_LINE_SIZE, 2048 on x86, less a loader's own words).
 const LIMIT_BYTES: usize = 2000;
@@ -18,6 +19,28 @@ const WATCHDOG_S: &str = "60";
 
 /// dracut brings the network up for whoever needs it (dracut.cmdline(7)).
 const NEED_NETWORK: &str = "rd.neednet";
+
+/// Words of every upgrade.
+const FIXED: [(&str, &str); 7] = [
+    ("enforcing", "0"),
+    ("rd.plymouth", "0"),
+    ("plymouth.enable", "0"),
+    // Nothing of these waits for a keyboard.
+    ("rd.shell", "0"),
+    (karg::EMERGENCY, "reboot"),
+    ("panic", PANIC_S),
+    ("systemd.firstboot", "off"),
+];
+
+/// Whether the upgrade decides what this word says, whatever others want.
+pub(crate) fn is_own(word: &Word) -> bool {
+    let key = word.key.as_str();
+    ["livemode.", "rd.live.", "upgrade."]
+        .iter()
+        .any(|start| key.starts_with(start))
+        || [karg::ROOT, "rw", "ro", WATCHDOG].contains(&key)
+        || FIXED.iter().any(|(fixed, _)| *fixed == key)
+}
 
 /// Where the image is and what it must be.
 pub(crate) struct Image<'a> {
@@ -86,18 +109,7 @@ pub(crate) fn arguments(
     if !config.capture_strace_info_into.is_empty() {
         words.push(Word::pair(karg::STRACE, encode(&config.capture_strace_info_into)));
     }
-    for (key, value) in [
-        ("enforcing", "0"),
-        ("rd.plymouth", "0"),
-        ("plymouth.enable", "0"),
-        // Nothing of these waits for a keyboard.
-        ("rd.shell", "0"),
-        (karg::EMERGENCY, "reboot"),
-        ("panic", PANIC_S),
-        ("systemd.firstboot", "off"),
-    ] {
-        words.push(Word::pair(key, value));
-    }
+    words.extend(FIXED.map(|(key, value)| Word::pair(key, value)));
     if config.watchdog {
         words.push(Word::pair(WATCHDOG, WATCHDOG_S));
     }
@@ -138,6 +150,30 @@ pub(crate) fn arguments(
         .filter(|word| !source.0.iter().any(|known| says(known, word)));
     words.extend(missing);
     words.extend(kept);
+    Cmdline(words)
+}
+
+/// The plan's words, and what leapp's messages add, without what they take away. Of our own words they decide nothing. What
+/// leapp's own entry has of itself gives way to a word of ours with that key.
+pub(crate) fn adjusted(line: &Cmdline, wanted: &Wanted) -> Cmdline {
+    let mut words = line.0.clone();
+    for word in &wanted.added {
+        if !is_own(word) && !words.contains(word) {
+            words.push(word.clone());
+        }
+    }
+    for word in &wanted.on_leapps_entry {
+        if !is_own(word) && !words.iter().any(|known| known.key == word.key) {
+            words.push(word.clone());
+        }
+    }
+    let unwanted = |word: &Word| {
+        let mut removed = wanted.removed.iter();
+        removed.any(|unwanted| {
+            unwanted.key == word.key && (unwanted.value.is_none() || unwanted.value == word.value)
+        })
+    };
+    words.retain(|word| is_own(word) || !unwanted(word));
     Cmdline(words)
 }
 
@@ -264,6 +300,56 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn leapps_messages_add_to_the_line_and_take_from_it_but_not_of_ours() {
+        let words = |line: &str| Cmdline::parse(line).0;
+        let adjusted = |line: &str, added: &str, removed: &str, on_leapps_entry: &str| {
+            let wanted = Wanted {
+                added: words(added),
+                removed: words(removed),
+                on_leapps_entry: words(on_leapps_entry),
+            };
+            super::adjusted(&Cmdline::parse(line), &wanted).to_string()
+        };
+        let line = "root=livemode:UUID=1 enforcing=0 rd.luks.uuid=a resume=UUID=2 ip=eth0:dhcp console=tty0 console=ttyS0";
+        for (added, removed, on_leapps_entry, expected) in [
+            ("", "", "", line),
+            // What real actors take away: checkresumekernelarg, checkluks.
+            (
+                "",
+                "resume=UUID=2 rd.luks.uuid=a rd.luks.uuid=b",
+                "",
+                "root=livemode:UUID=1 enforcing=0 ip=eth0:dhcp console=tty0 console=ttyS0",
+            ),
+            ("", "resume=UUID=3", "", line),
+            (
+                "",
+                "console",
+                "",
+                "root=livemode:UUID=1 enforcing=0 rd.luks.uuid=a resume=UUID=2 ip=eth0:dhcp",
+            ),
+            // Ours are ours.
+            (
+                "root=live:x enforcing=1",
+                "root enforcing=0",
+                "rd.live.dir=/x rw",
+                line,
+            ),
+            // A second value, once; and removing wins, as leapp has it.
+            ("console=ttyS0 quick", "quick", "", line),
+        ] {
+            assert_eq!(adjusted(line, added, removed, on_leapps_entry), expected);
+        }
+        assert_eq!(
+            adjusted("root=livemode:UUID=1 net=a", "net=b", "", "debug ip=dhcp"),
+            "root=livemode:UUID=1 net=a net=b debug ip=dhcp"
+        );
+        assert_eq!(
+            adjusted("ip=eth0:dhcp", "", "", "ip=dhcp rd.neednet=1"),
+            "ip=eth0:dhcp rd.neednet=1"
+        );
     }
 
     #[test]

@@ -46,6 +46,15 @@ pub(crate) struct EntryChoice {
 }
 
 impl EntryChoice {
+    /// What leapp's actors will choose, where the machine has a loader that leapp knows.
+    pub(crate) fn under_leapp(loader: Option<&Loader>) -> Self {
+        let has_grub = loader.is_some_and(|loader| loader.systemd_boot.is_none() && loader.grub.is_some());
+        Self {
+            keeper: has_grub.then_some(EntryKeeper::Leapp),
+            ..Self::default()
+        }
+    }
+
     /// Who keeps the entry on a machine with this loader.
     pub(crate) fn keeper(self, loader: Option<&Loader>) -> EntryKeeper {
         let by_default = match loader {

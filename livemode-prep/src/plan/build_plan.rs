@@ -112,6 +112,7 @@ impl BuildPlan {
         }
         let mut findings = Findings::default();
         refusals::of_source(&facts, &mut findings);
+        refusals::of_leapp(&facts, entry_keeper, &mut findings);
         let target = facts
             .userspace
             .as_ref()

@@ -6,6 +6,7 @@ use livemode_common::sysroot::SysRoot;
 use super::findings::Findings;
 use super::mounts::unmounted;
 use super::storage::{Setting, Storage};
+use crate::args::EntryKeeper;
 use crate::facts::actors::Found;
 use crate::facts::source::Source;
 use crate::facts::userspace::Userspace;
@@ -51,12 +52,26 @@ pub(crate) fn of_source(facts: &Facts, findings: &mut Findings) {
     }
 }
 
+/// What leapp's own way to boot the upgrade's entry stands against.
+pub(super) fn of_leapp(facts: &Facts, keeper: EntryKeeper, findings: &mut Findings) {
+    // modify_our_grubenv_to_have_separate_blsdir in addupgradebootentry.py of leapp-repository: there the firmware boots
+    // leapp's own loader next, whose menu has leapp's entry alone.
+    if keeper == EntryKeeper::Leapp && facts.source.arch == "aarch64" {
+        findings.refuse(
+            "this machine is aarch64, where leapp makes the firmware boot a loader and a menu of its own next, which have no \
+             entry of LiveMode's: an upgrade with leapp's actors is not possible there; without the flag, leapp upgrades it \
+             in its own way",
+        );
+    }
+}
+
 fn of_image_file_system(image: &str, source: &Source, findings: &mut Findings) {
     let device = &source.image_device;
     match device.fstype.as_str() {
         "tmpfs" | "ramfs" | "overlay" => findings.refuse(format!(
-            "squashfs_image_path: {image} lies on a {}, which the reboot does not survive or cannot find again; choose a \
+            "squashfs_image_path: {image} lies on {} {}, which the reboot does not survive or cannot find again; choose a \
              path on a disk",
+            if device.fstype == "overlay" { "an" } else { "a" },
             device.fstype
         )),
         _ if device.uuid.is_none() => findings.refuse(format!(

@@ -24,7 +24,7 @@ function __fish_livemode_boot_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c livemode-boot -n "__fish_livemode_boot_needs_command" -s h -l help -d 'Print help'
+complete -c livemode-boot -n "__fish_livemode_boot_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-boot -n "__fish_livemode_boot_needs_command" -s V -l version -d 'Print version'
 complete -c livemode-boot -n "__fish_livemode_boot_needs_command" -f -a "mount" -d 'Wait for the image\'s device, check the image and mount it as root; what the dracut hook calls. When that fails: say why, count down, and take the way back that rd.emergency= asks for'
 complete -c livemode-boot -n "__fish_livemode_boot_needs_command" -f -a "plan" -d 'Show what would be waited for, checked and mounted; touches nothing'
@@ -32,10 +32,10 @@ complete -c livemode-boot -n "__fish_livemode_boot_needs_command" -f -a "settled
 complete -c livemode-boot -n "__fish_livemode_boot_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand mount" -l sysroot -d 'Where the root file system is to be mounted' -r -F
 complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand mount" -l cmdline -d 'The kernel command line to go by' -r -F
-complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand mount" -s h -l help -d 'Print help'
+complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand plan" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand plan" -l json -d 'Print JSON'
-complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand settled" -l conditions -d 'The queue\'s conditions; past the deadline they are removed' -r -F
 complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand settled" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-boot -n "__fish_livemode_boot_using_subcommand settled" -s h -l help -d 'Print help'

@@ -27,7 +27,7 @@ end
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
-complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -s V -l version -d 'Print version'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "config" -d 'Load, check and print the configuration'
 complete -c livemode-prep -n "__fish_livemode_prep_needs_command" -f -a "requirements" -d 'Print the packages that the target container must have'
@@ -49,17 +49,17 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l r
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand requirements" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand plan" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: the loader that boots, if it is one of these, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
 grub\t'GRUB: an entry of our own boots once, then the old system again'
@@ -79,7 +79,7 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -l 
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand build" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: the loader that boots, if it is one of these, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
 grub\t'GRUB: an entry of our own boots once, then the old system again'
@@ -96,28 +96,28 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l co
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -l accept-loop-risk -d 'Arm the entry though GRUB cannot clear it: a machine that fails before early boot boots it again and again'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand entry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand arm" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand arm" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand arm" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand arm" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand arm" -l accept-loop-risk -d 'Arm the entry though GRUB cannot clear it: a machine that fails before early boot boots it again and again'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand arm" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand arm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand retry" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand retry" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand retry" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand retry" -l json -d 'Print JSON'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand retry" -l accept-loop-risk -d 'Arm the entry though GRUB cannot clear it: a machine that fails before early boot boots it again and again'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand retry" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand disarm" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand disarm" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand disarm" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand disarm" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand disarm" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand disarm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "install" -d 'Let leapp find our actors; its own are put aside'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "restore" -d 'Put leapp\'s own back as they were, and ours out of its sight'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand actors; and not __fish_seen_subcommand_from install restore refresh status help" -f -a "refresh" -d 'After an update of leapp: put aside what it has brought back, where ours are installed'
@@ -149,12 +149,12 @@ complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l r
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -l json -d 'Print JSON'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l root -d 'The source system' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l config-dir -d 'Where the *.yaml files are [default: /etc/leapp/actor_conf.d below the root]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l leapp-facts -d 'Facts from leapp (its messages by the name of their model, as JSON) in place of those gathered here' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -l after-success -d 'Only if the upgrade has succeeded, and neither leapp nor somebody\'s own boot entry still needs it; else do nothing'
-complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -s h -l help -d 'Print help'
+complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l userspace -d 'The target-system container, such as /var/lib/leapp/el9userspace [default: the one in leapp\'s facts]' -r -F
 complete -c livemode-prep -n "__fish_livemode_prep_using_subcommand facts" -l boot-entry -d 'Who keeps the boot entry; remove takes it back [default: the loader that boots, if it is one of these, else none]' -r -f -a "none\t'Nobody: the kernel arguments are printed and left to you'
 grub\t'GRUB: an entry of our own boots once, then the old system again'

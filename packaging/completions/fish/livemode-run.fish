@@ -26,7 +26,7 @@ end
 
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -l cmdline -d 'The kernel command line to go by' -r -F
-complete -c livemode-run -n "__fish_livemode_run_needs_command" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -s V -l version -d 'Print version'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "upgrade" -d 'Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it'
 complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "commit" -d 'After upgrade --keep: move the upgraded system to its disks, and reboot into it'
@@ -40,21 +40,21 @@ complete -c livemode-run -n "__fish_livemode_run_needs_command" -f -a "help" -d 
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -l keep -d 'All or nothing only: stop before anything reaches the disks, for you to look around in the source system'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand upgrade" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand commit" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand commit" -l cmdline -d 'The kernel command line to go by' -r -F
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand commit" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand commit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand discard" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand discard" -l cmdline -d 'The kernel command line to go by' -r -F
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand discard" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand discard" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -l json -d 'Print JSON'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand status" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand status" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand status" -l json -d 'Print JSON'
-complete -c livemode-run -n "__fish_livemode_run_using_subcommand status" -s h -l help -d 'Print help'
+complete -c livemode-run -n "__fish_livemode_run_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand wanted" -l source -d 'Where the source system is mounted' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand wanted" -l cmdline -d 'The kernel command line to go by' -r -F
 complete -c livemode-run -n "__fish_livemode_run_using_subcommand wanted" -s h -l help -d 'Print help'

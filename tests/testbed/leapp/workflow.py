@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""Runs phases of the upgrade with the actors of some repositories, as leapp does: workflow.py [--livemode] MESSAGES PHASE
-REPOSITORY... MESSAGES is a file with [[MODEL, FIELDS], ...] that is read and written; what each actor adds is printed as
-JSON. With --livemode the experimental actors run too."""
+"""Runs phases of the upgrade with the actors of some repositories, as leapp does: workflow.py [--livemode] [--only=ACTOR]
+MESSAGES PHASE REPOSITORY... MESSAGES is a file with [[MODEL, FIELDS], ...] that is read and written; what each actor adds is
+printed as JSON. With --livemode the experimental actors run too."""
 import importlib.util
 import json
 import logging
 import os
 import sys
+import traceback
 
 sys.dont_write_bytecode = True
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, 'framework'))
 
+import leapp.configs.actor  # noqa: E402
 from leapp import models  # noqa: E402
-from leapp.actors import Actor  # noqa: E402
+from leapp.actors import Actor, config  # noqa: E402
 from leapp.exceptions import StopActorExecutionError  # noqa: E402
 from leapp.libraries import common  # noqa: E402
 from leapp.libraries.stdlib import api  # noqa: E402
@@ -30,6 +32,7 @@ def load(repositories):
         for directory, _, files in sorted(os.walk(os.path.join(repository, 'actors'))):
             if 'actor.py' not in files:
                 continue
+            leapp.configs.actor.__path__.append(os.path.join(directory, 'configs'))
             spec = importlib.util.spec_from_file_location(os.path.basename(directory), os.path.join(directory, 'actor.py'))
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
@@ -54,23 +57,44 @@ def in_order(actors):
     return ordered
 
 
+def sections(directory):
+    """The sections of the configuration, and whether they hold something: whatever that is, livemode-prep judges it."""
+    found = {}
+    for name in sorted(os.listdir(directory)):
+        with open(os.path.join(directory, name)) as file:
+            for line in file:
+                key, colon, rest = line.partition(':')
+                if colon and key.isidentifier():
+                    found[key] = {}
+    return found
+
+
 def main():
-    arguments = sys.argv[1:]
-    livemode = '--livemode' in arguments
-    path, phase, *repositories = [argument for argument in arguments if argument != '--livemode']
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith('--')]
+    livemode = '--livemode' in sys.argv
+    only = [argument.partition('=')[2] for argument in sys.argv if argument.startswith('--only=')]
+    path, phase, *repositories = arguments
     with open(path) as file:
         messages = [getattr(models, name)(**fields) for name, fields in json.load(file)]
     actors, added = load(repositories).values(), {}
+    known = config.normalize(field for actor in actors for field in actor.config_schemas)
+    for warning in config.check(sections(os.path.join(os.environ['SOURCE'], 'etc/leapp/actor_conf.d')), known):
+        logging.warning(warning)
     for moment in (phase + '.Before', phase, phase + '.After'):
         tagged = [actor for actor in actors if moment in [tag.name for tag in actor.tags]]
         tagged = [actor for actor in tagged if livemode or 'Experimental' not in [tag.name for tag in actor.tags]]
         for kind in in_order(tagged):
+            if only and kind.name not in only:
+                continue
             before, actor = len(messages), kind(messages)
             api._current.append(actor)
             try:
                 actor.process()
             except StopActorExecutionError as error:
                 print(json.dumps({'stopped': kind.name, 'message': error.message, 'details': error.details}))
+                raise SystemExit(1)
+            except Exception:
+                print(json.dumps({'crashed': kind.name, 'trace': traceback.format_exc()}))
                 raise SystemExit(1)
             added[kind.name] = [[type(message).__name__, message.dump()] for message in messages[before:]]
     with open(path, 'w') as file:

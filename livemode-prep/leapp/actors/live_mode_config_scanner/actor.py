@@ -1,6 +1,7 @@
 from leapp.actors import Actor
+from leapp.configs.actor import livemode, livemode_more
 from leapp.libraries.common import livemode_prep
-from leapp.libraries.stdlib import CalledProcessError, api
+from leapp.libraries.stdlib import api
 from leapp.models import LiveModeConfig
 from leapp.tags import ExperimentalTag, FactsPhaseTag, IPUWorkflowTag
 
@@ -13,6 +14,7 @@ class LiveModeConfigScanner(Actor):
     """
 
     name = 'live_mode_config_scanner'
+    config_schemas = livemode.livemode_cfg_fields + livemode_more.more_cfg_fields
     consumes = ()
     produces = (LiveModeConfig,)
     tags = (ExperimentalTag, FactsPhaseTag, IPUWorkflowTag)
@@ -23,8 +25,8 @@ class LiveModeConfigScanner(Actor):
             return
         try:
             answer = livemode_prep.call(['config'])
-        except CalledProcessError as error:
-            api.current_logger().error('LiveMode is not configured: %s', error.stderr.strip())
+        except livemode_prep.Failed as error:
+            api.current_logger().error('LiveMode is not configured: %s', error.why)
             return
         for warning in answer['warnings']:
             api.current_logger().warning(warning)

@@ -1,5 +1,6 @@
 from leapp.actors import Actor
-from leapp.libraries.stdlib import CalledProcessError, api, run
+from leapp.libraries.common import livemode_prep
+from leapp.libraries.stdlib import api
 from leapp.models import LiveModeArtifacts
 from leapp.tags import ExperimentalTag, FirstBootPhaseTag, IPUWorkflowTag
 
@@ -18,7 +19,7 @@ class RemoveLiveImage(Actor):
         if not next(self.consume(LiveModeArtifacts), None):
             return
         try:
-            run(['livemode-prep', 'remove'])
-        except CalledProcessError as error:
+            livemode_prep.execute(['remove'])
+        except livemode_prep.Failed as error:
             # The system is upgraded: nothing of this may stop its first boot.
-            api.current_logger().error('LiveMode left files behind: %s', error.stderr.strip())
+            api.current_logger().error('LiveMode left files behind: %s', error.why)

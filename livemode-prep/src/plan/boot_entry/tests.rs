@@ -218,6 +218,28 @@ fn what_would_make_the_entry_or_arming_it_mean_nothing_is_refused_with_the_remed
 }
 
 #[test]
+fn under_leapp_aarch64_is_refused_by_name_before_there_is_a_container() {
+    let of = |choice: fn(Option<&Loader>) -> EntryChoice, change: fn(&mut Value)| {
+        let facts = machine(|facts| {
+            facts["source"]["arch"] = json!("aarch64");
+            facts["userspace"] = json!(null);
+            change(facts);
+        });
+        let choice = choice(facts.loader.as_ref());
+        BuildPlan::make(facts, choice).findings.refusals
+    };
+    let found = of(EntryChoice::under_leapp, |_| ());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("this machine is aarch64"), "{found:?}");
+    let x86 = of(EntryChoice::under_leapp, |facts| {
+        facts["source"]["arch"] = json!("x86_64")
+    });
+    assert_eq!(x86, Vec::<String>::new());
+    // Without leapp it is one of the machines that were tried.
+    assert_eq!(of(|_| EntryChoice::default(), |_| ()), Vec::<String>::new());
+}
+
+#[test]
 fn a_loop_is_a_risk_that_must_be_accepted_by_name() {
     let fixed = |facts: &mut Value| grub(facts)["env_is_fixed"] = json!("GRUB does not write to btrfs");
     let found = refusals(fixed);

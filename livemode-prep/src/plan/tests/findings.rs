@@ -20,7 +20,7 @@ fn each_fault_is_found_and_named() {
             json!("tmpfs"),
             "/var/lib/leapp/live-upgrade.img lies on a tmpfs",
         ),
-        ("source.image_device.fstype", json!("overlay"), "lies on a overlay"),
+        ("source.image_device.fstype", json!("overlay"), "lies on an overlay"),
         (
             "source.image_device.uuid",
             json!(null),

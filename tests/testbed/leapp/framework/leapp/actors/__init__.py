@@ -1,7 +1,7 @@
 class Actor:
     """What an actor sees of the framework: messages of the models that it names."""
 
-    consumes, produces, tags = (), (), ()
+    consumes, produces, tags, config_schemas = (), (), (), ()
 
     def __init__(self, messages):
         self._messages = messages

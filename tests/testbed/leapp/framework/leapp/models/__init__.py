@@ -1,4 +1,5 @@
 """Messages with the fields that leapp-repository 0.25 gives them."""
+from leapp.models import fields  # noqa: F401
 
 
 class _Nullable:
@@ -89,6 +90,4 @@ FstabEntry = _model(
     'FstabEntry', fs_spec=str, fs_file=str, fs_vfstype=str, fs_mntops=str, fs_freq=str, fs_passno=str
 )
 StorageInfo = _model('StorageInfo', fstab=[FstabEntry])
-Report = _model(
-    'Report', title=str, summary=str, severity=str, groups=[str], remediation=_Nullable(str)
-)
+Report = _model('Report', report=dict)

@@ -1,0 +1,1 @@
+"""Actors bring what is below leapp.configs.actor: the workflow adds their directories to its path."""
