@@ -212,7 +212,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         assert_eq!(boot_options(&dir.join("none")).unwrap(), []);
-        let file = |name: &str| dir.join(format!("{name}-{FIRMWARE}"));
+        fs::write(dir.join("file"), "").unwrap();
+        assert!(
+            boot_options(&dir.join("file")).is_err(),
+            "what cannot be read is not empty"
+        );
+        fs::create_dir(file(dir, "LoaderInfo")).unwrap();
+        assert!(read(dir, "LoaderInfo").is_err());
+        let at = |name: &str| dir.join(format!("{name}-{FIRMWARE}"));
         for (name, bytes) in [
             ("BootOrder", "7000 0100"),
             ("Boot0001", "the old shim"),
@@ -221,7 +228,7 @@ mod tests {
             ("BootNext", "0002"),
             ("Boot000", "no number"),
         ] {
-            fs::write(file(name), bytes).unwrap();
+            fs::write(at(name), bytes).unwrap();
         }
         fs::write(dir.join(format!("Boot0002-{VENDOR}")), "another vendor's").unwrap();
         let former = boot_options(dir).unwrap();
@@ -229,13 +236,13 @@ mod tests {
         assert_eq!(names, ["Boot0001", "Boot00AF", "BootOrde"]);
         assert!(!restore_boot_options(dir, &former).unwrap());
 
-        fs::write(file("Boot0001"), "the new shim, which is longer").unwrap();
-        fs::remove_file(file("Boot00AF")).unwrap();
-        fs::write(file("Boot0003"), "new").unwrap();
-        fs::write(file("BootOrder"), "7000 0300").unwrap();
+        fs::write(at("Boot0001"), "the new shim, which is longer").unwrap();
+        fs::remove_file(at("Boot00AF")).unwrap();
+        fs::write(at("Boot0003"), "new").unwrap();
+        fs::write(at("BootOrder"), "7000 0300").unwrap();
         assert!(restore_boot_options(dir, &former).unwrap());
-        assert_eq!(fs::read(file("Boot0003")).unwrap(), b"new");
-        fs::remove_file(file("Boot0003")).unwrap();
+        assert_eq!(fs::read(at("Boot0003")).unwrap(), b"new");
+        fs::remove_file(at("Boot0003")).unwrap();
         assert_eq!(boot_options(dir).unwrap(), former);
     }
 

@@ -237,4 +237,23 @@ submenu 'Old ones' {
         assert!(counting.counts && counting.strange.is_empty());
         assert_eq!(GrubCfg::parse("").default, None);
     }
+
+    #[test]
+    fn what_only_looks_like_it_is_not_taken_for_it() {
+        let with = |from: &str, to: &str| GrubCfg::parse(&RHEL.replace(from, to));
+        let another_saved = with("save_env next_entry", "save_env boot_success");
+        assert!(!another_saved.boots_once);
+        assert!(!with("insmod blscfg", "decrement tries").counts);
+        // A brace too many closes nothing, and what is set inside an entry counts when that boots.
+        let odd = "}\nmenuentry 'a' {\n  set default=3\n  set timeout=-1\n}\nmenuentry 'b' {\n}\n";
+        let odd = GrubCfg::parse(odd);
+        assert_eq!((odd.default, odd.waits, odd.before.len()), (None, false, 2));
+        // Without a counter of boots the second entry is a choice as any other; and so it is while nothing else is chosen.
+        let second = with("insmod blscfg", "set default=1");
+        assert_eq!(second.strange, ["set default=1"]);
+        let counted = GrubCfg::parse("set default=1\ndecrement boot_counter\n");
+        assert_eq!(counted.default, Some(Default::Fixed("1".into())));
+        let twice = with("insmod blscfg", "set default=\"${saved_entry}\"");
+        assert_eq!(twice.strange, [""; 0]);
+    }
 }

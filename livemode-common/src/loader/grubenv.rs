@@ -280,6 +280,20 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_an_end_and_a_block_of_the_largest_size_are_read() {
+        let env = Grubenv::parse(&block("saved_entry=ab")).unwrap();
+        assert_eq!(env.get(SAVED_ENTRY).as_deref(), Some("ab"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut largest = block("saved_entry=ab\n");
+        largest.resize(LARGEST as usize, FILLER);
+        fs::write(file.path(), &largest).unwrap();
+        assert!(Grubenv::read(file.path()).is_ok());
+        largest.push(FILLER);
+        fs::write(file.path(), &largest).unwrap();
+        assert!(Grubenv::read(file.path()).is_err());
+    }
+
+    #[test]
     fn a_variable_that_grub_has_cleared_is_not_set() {
         let env = Grubenv::parse(&block("next_entry=\nsaved_entry=x\n")).unwrap();
         assert_eq!(env.get(NEXT_ENTRY), None);

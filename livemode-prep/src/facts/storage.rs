@@ -113,6 +113,12 @@ impl StorageFacts {
         self.devices.all().next().is_some()
     }
 
+    /// Whether all devices of the source are known: what / is mounted from is among them.
+    pub(crate) fn is_complete(&self) -> bool {
+        let root = self.mounted.get("/");
+        self.is_known() && root.is_none_or(|path| self.devices.at(path).is_some())
+    }
+
     /// The devices that a name may mean, links followed.
     pub(crate) fn named(&self, spec: &str) -> Vec<usize> {
         let found = self.devices.named(spec);

@@ -9,10 +9,12 @@ impl Storage {
         let found = sources.named(spec);
         let device = match found.as_slice() {
             [] if sources.is_known() => {
+                let gone = format!("{spec} is not there now");
+                if mount.is_required && sources.is_complete() {
+                    return Err(format!("{gone}; mend its line in /etc/fstab, or add nofail"));
+                }
                 if mount.is_required {
-                    return Err(format!(
-                        "{spec} is not there now; mend its line in /etc/fstab, or add nofail"
-                    ));
+                    self.warnings.push(format!("{}: {gone}", mount.entry.fs_file));
                 }
                 mount.spec = devices::plain(spec);
                 return Ok(());
@@ -108,8 +110,15 @@ mod tests {
 
     /// By what the mounts and swaps are found, what stands against them, and what is warned of. /data is sda5 now.
     fn found(lsblk: &str, fstab: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let (sources, setting) = (sources(lsblk), Setting::of_test());
+        let storage = Storage::model(&fstab::parse(fstab).unwrap(), &sources, &setting);
+        let specs = storage.mounts.iter().map(|mount| mount.spec.clone());
+        (specs.collect(), storage.faults, storage.warnings)
+    }
+
+    fn sources(lsblk: &str) -> StorageFacts {
         let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
-        let sources = StorageFacts {
+        StorageFacts {
             devices: Devices::parse(lsblk).unwrap(),
             mounted: [pair("/data", "/dev/sda5"), pair("/other", "/dev/sda1")].into(),
             links: [
@@ -121,11 +130,7 @@ mod tests {
             ]
             .into(),
             ..StorageFacts::default()
-        };
-        let setting = Setting::of_test();
-        let storage = Storage::model(&fstab::parse(fstab).unwrap(), &sources, &setting);
-        let specs = storage.mounts.iter().map(|mount| mount.spec.clone());
-        (specs.collect(), storage.faults, storage.warnings)
+        }
     }
 
     #[test]
@@ -198,6 +203,12 @@ mod tests {
             "/a (/etc/fstab, line 1): UUID=gone is not there now; mend its line in /etc/fstab, or add nofail";
         let required = found(LSBLK, "UUID=gone /a xfs defaults 0 0\n");
         assert_eq!(required, (vec![], vec![told.to_owned()], vec![]));
+        // Where not even the root's device is known, another may be, too.
+        let mut sources = sources(LSBLK);
+        for (root, is_complete) in [("/dev/sda1", true), ("/dev/loop0", false)] {
+            sources.mounted.insert("/".into(), root.into());
+            assert_eq!(sources.is_complete(), is_complete, "{root}");
+        }
         for spec in ["UUID=gone", "UUID='gone'", "/dev/gone"] {
             let kept = vec![spec.replace('\'', "")];
             let line = format!("{spec} /a xfs nofail 0 0\n");
