@@ -10,7 +10,9 @@ impl Storage {
         let device = match found.as_slice() {
             [] if sources.is_known() => {
                 let gone = format!("{spec} is not there now");
-                if mount.is_required && sources.is_complete() {
+                // What is mounted now is there, whatever lsblk calls it.
+                let is_mounted = sources.mounted.contains_key(&mount.entry.fs_file);
+                if mount.is_required && sources.is_complete() && !is_mounted {
                     return Err(format!("{gone}; mend its line in /etc/fstab, or add nofail"));
                 }
                 if mount.is_required {
@@ -203,6 +205,10 @@ mod tests {
             "/a (/etc/fstab, line 1): UUID=gone is not there now; mend its line in /etc/fstab, or add nofail";
         let required = found(LSBLK, "UUID=gone /a xfs defaults 0 0\n");
         assert_eq!(required, (vec![], vec![told.to_owned()], vec![]));
+        // /data is mounted.
+        let (specs, faults, warnings) = found(LSBLK, "UUID=gone /data xfs defaults 0 0\n");
+        assert_eq!((specs, faults), (vec!["UUID=gone".to_owned()], vec![]));
+        assert_eq!(warnings, ["/data: UUID=gone is not there now"]);
         // Where not even the root's device is known, another may be, too.
         let mut sources = sources(LSBLK);
         for (root, is_complete) in [("/dev/sda1", true), ("/dev/loop0", false)] {
