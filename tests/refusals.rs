@@ -172,7 +172,7 @@ fn root_a_volume_that_only_a_passphrase_opens_is_refused() {
     );
     refused_with(
         &format!("var UUID={uuid} /etc/keys/gone.key luks\n"),
-        "is opened by /etc/keys/gone.key (/etc/crypttab), which is not there",
+        "is opened by /etc/keys/gone.key (/etc/crypttab, line 1), which is not there",
     );
 }
 
