@@ -173,6 +173,8 @@ fn vm_a_disk_that_fails_in_the_merge_is_told_and_once_mended_gets_the_new_system
             running.expect("Demo Linux release 2")?;
             running.type_line("livemode-run commit # once more")?;
             running.expect_after("# once more", "when the disk is mended: livemode-run commit")?;
+            running.type_line("systemctl is-active livemode-hold-limit.timer | sed s/^/again-/")?;
+            running.expect("again-active")?;
             Ok(running.console())
         })
         .unwrap();

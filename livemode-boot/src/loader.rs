@@ -29,7 +29,8 @@ pub(crate) fn set(plan: &MountPlan, own: &OwnEntry, boots: Boots) -> Result<bool
             Grubenv::read_or_mend(&block, &own.former_default)?;
             Store::Grubenv(block).set(&own.id, boots)
         }),
-        Keeper::SystemdBoot { .. } => with_variables(|dir| Store::Variables(dir).set(&own.id, boots)),
+        Keeper::SystemdBoot { .. } => with_variables(|dir| Store::Variables(dir).set(&own.id, boots))
+            .context("changing what boots next in the firmware's variables"),
     }
 }
 
@@ -70,8 +71,10 @@ fn with_variables<T>(act: impl FnOnce(PathBuf) -> Result<T>) -> Result<T> {
         mounts.mount(&MountSpec::new("efivarfs", &dir, "efivarfs", ""))?;
     }
     let result = act(dir);
-    mounts.unmount()?;
-    result.context("reading or changing the firmware's variables")
+    let unmounted = mounts.unmount();
+    let result = result?;
+    unmounted?;
+    Ok(result)
 }
 
 /// What the firmware boots; nothing on a machine without UEFI.
@@ -79,7 +82,7 @@ fn with_variables<T>(act: impl FnOnce(PathBuf) -> Result<T>) -> Result<T> {
 /// # Errors
 /// When its variables cannot be read.
 pub(crate) fn boot_options() -> Result<Vec<Variable>> {
-    with_variables(|dir| efivars::boot_options(&dir))
+    with_variables(|dir| efivars::boot_options(&dir)).context("reading what the firmware boots")
 }
 
 /// Makes that what it was.
@@ -91,6 +94,7 @@ pub(crate) fn restore_boot_options(former: &[Variable]) -> Result<bool> {
         return Ok(false);
     }
     with_variables(|dir| efivars::restore_boot_options(&dir, former))
+        .context("putting back what the firmware boots")
 }
 
 fn wait(block: &Block) -> Result<()> {

@@ -53,9 +53,10 @@ impl Store {
     pub(crate) fn check_file(&self, mount: &Path) -> Result<()> {
         let mut mounts = MountStack::default();
         device::mount_to_read(&self.node, mount, &mut mounts)?;
-        let file = StoreIo::of_file(&mount.join(&self.header.file), false);
+        // Closed before it is unmounted.
+        let header = StoreIo::of_file(&mount.join(&self.header.file), false).map(|(_, header)| header);
         let unmounted = mounts.unmount();
-        let (_, header) = file.context("the store is no longer what was built")?;
+        let header = header.context("the store is no longer what was built")?;
         unmounted?;
         if header != self.header {
             bail!("the store's file is of another build");

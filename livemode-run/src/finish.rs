@@ -23,8 +23,12 @@ use crate::output::Output;
 use crate::policy::{self, AfterFailure, Left};
 
 mod advice;
+mod in_layers;
+
+pub(crate) use in_layers::{discard, go_on_in_early_boot, half_moved};
 
 use advice::{advice, advice_in_layers};
+use in_layers::{keep, not_moved};
 
 /// Seconds in which somebody can keep the live system up after a failure, unless the boot line says otherwise.
 const COUNTDOWN_S: u64 = 60;
@@ -130,82 +134,6 @@ pub(crate) fn success(attempt: &Attempt, request: Option<Request>, output: &mut 
     }
     output.line("the upgrade succeeded");
     leave(attempt.source, output)
-}
-
-/// Nothing has reached the disks yet, and nothing does before an admin says so.
-fn keep(attempt: &Attempt, target: &Entry, output: &mut Output) -> Result<()> {
-    attempt.record(Change {
-        target: Some(target.id.clone()),
-        ..Change::new(
-            Phase::Verified,
-            attempt.number,
-            "leapp has finished, and the upgraded system is whole; nothing of it is on the disks yet",
-        )
-    })?;
-    output.line("the upgraded system is whole, and kept apart: look around in /run/upgrade");
-    output.line("to move it to the disks: livemode-run commit    to give it up: livemode-run discard");
-    Ok(())
-}
-
-/// An admin has looked at the upgraded system, and does not want it.
-pub(crate) fn discard(attempt: &Attempt, output: &mut Output) -> Result<()> {
-    attempt.record(Change::new(
-        Phase::Failed,
-        attempt.number,
-        "the upgrade was whole, and an admin has discarded it",
-    ))?;
-    output.line("the upgrade is given up; rebooting: early boot puts /boot back, and the old system boots");
-    reboot()
-}
-
-/// Early boot could not move all of the upgraded system to its disks, and has started this system to say so: through its layers
-/// it is whole. An admin who has mended what failed tries it again.
-pub(crate) fn half_moved(
-    attempt: &Attempt,
-    request: Option<Request>,
-    why: &str,
-    output: &mut Output,
-) -> Result<()> {
-    let again = "when the disk is mended: livemode-run commit, or reboot: early boot tries it, too";
-    let Some((layers, loader)) = attempt
-        .layers
-        .as_ref()
-        .zip(attempt.loader())
-        .filter(|_| request == Some(Request::Commit))
-    else {
-        output.line(&format!("{why}; {again}"));
-        output.line("this live system stays up, with the upgraded system in /run/upgrade");
-        return Err(anyhow!("{why}"));
-    };
-    let moved = atomic::merge(attempt.source, layers, output).and_then(|()| sync(attempt.source, output));
-    if let Err(error) = moved {
-        output.line(&format!("{error:#}; {again}"));
-        return Err(error);
-    }
-    let target = loader.target()?;
-    hand_over(attempt, Some((&loader, &target)), output)?;
-    output.line("the upgrade succeeded");
-    leave(attempt.source, output)
-}
-
-/// What moves the upgraded system to its disks was killed here: early boot, which has nothing mounted, goes on with it.
-pub(crate) fn go_on_in_early_boot(output: &mut Output) -> Result<()> {
-    output.line("the upgraded system is not yet on its disks; rebooting: early boot goes on with it");
-    reboot()
-}
-
-/// A commit that was not ended: before its record the upgrade has failed; after it, early boot goes on with it.
-fn not_moved(attempt: &Attempt, error: Error, output: &mut Output) -> Error {
-    // What cannot be read may be that record: a failure must not be written over it.
-    let state = Records::of(attempt.source).state();
-    if state.is_ok_and(|state| state.is_none_or(|state| state.state != Phase::Committing)) {
-        return failure(attempt, &error.into(), output);
-    }
-    output.line(&format!("{error:#}; the next boot goes on with it"));
-    if let Err(second) = reboot() {
-        output.line(&format!("{second:#}"));
-    }
-    error
 }
 
 /// Each record before its step, and success last of all.

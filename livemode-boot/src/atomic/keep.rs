@@ -1,6 +1,5 @@
-//! The copy of what the boot loader reads, in the store: /boot, the EFI system partition, the boot code of the disks; and of what the
-//! firmware boots. It is taken
-//! before leapp starts, and put back when the upgrade is given up.
+//! The copy of what the boot loader reads, in the store: /boot, the EFI system partition, the boot code of the disks; and of what
+//! the firmware boots. It is taken before leapp starts, and put back when the upgrade is given up.
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -45,10 +44,7 @@ pub(super) fn take(header: &Header, store: &StoreIo, devices: &[PathBuf], mount:
     let mut index = Index {
         id: header.id.clone(),
         options: loader::boot_options().unwrap_or_else(|error| {
-            say(
-                Level::Warning,
-                &format!("{error:#}; what the firmware boots cannot be put back"),
-            );
+            say(Level::Warning, &format!("{error:#}; it cannot be put back then"));
             Vec::new()
         }),
         ..Index::default()

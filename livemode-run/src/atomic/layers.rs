@@ -88,15 +88,12 @@ impl Layers {
         fills.max()
     }
 
-    /// The mount point of a layer that has lost something: there was no room for it, or its device failed.
-    pub(crate) fn lossy(&self) -> Option<&str> {
-        let is_lossy = |layer: &&Layer| {
-            let status = layer.view.status().ok();
-            status
-                .and_then(|status| fill(&status))
-                .is_some_and(Fill::is_lossy)
-        };
-        self.0.iter().find(is_lossy).map(|layer| layer.mount.as_str())
+    /// The mount point of a layer that has lost something, and how: there was no room for it, or its device failed.
+    pub(crate) fn lossy(&self) -> Option<(&str, Fill)> {
+        self.0.iter().find_map(|layer| {
+            let fill = fill(&layer.view.status().ok()?)?;
+            fill.is_lossy().then_some((layer.mount.as_str(), fill))
+        })
     }
 
     /// Moves what is kept to the devices, while they are mounted.

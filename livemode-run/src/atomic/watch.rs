@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
-use livemode_common::records::{Change, Phase, Records};
-use livemode_common::store::{StoreIo, STORE_DEVICE};
+use livemode_common::records::{Change, Phase, Records, State};
+use livemode_common::store::{Fill, StoreIo, STORE_DEVICE};
 use nix::sys::mman::{mlockall, MlockAllFlags};
 use nix::sys::reboot::{reboot, RebootMode};
 use nix::sys::signal::{kill, Signal};
@@ -27,7 +27,7 @@ const FULL: u64 = 95;
 pub(crate) struct Watch {
     ends: Arc<AtomicBool>,
     full: Arc<Mutex<Option<String>>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Watch {
@@ -59,7 +59,7 @@ impl Watch {
         Self {
             ends,
             full,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         }
     }
 
@@ -68,17 +68,19 @@ impl Watch {
         self.full.lock().ok().and_then(|full| full.clone())
     }
 
-    /// What is mapped is changed from now on, and not watched.
+    /// When this returns nobody looks any more: what the layers say means something else once they are merged.
     pub(crate) fn end(&self) {
         self.ends.store(true, Ordering::Relaxed);
+        if let Ok(mut thread) = self.thread.lock() {
+            // A thread that has panicked has nothing more to tell.
+            let _ = thread.take().map(JoinHandle::join);
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         self.end();
-        // A thread that has panicked has nothing more to tell.
-        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -86,11 +88,10 @@ impl Drop for Watch {
 /// neither: then this records it in the store, and resets the machine. Nothing has reached the disks, so nothing is lost by that;
 /// early boot gives the upgrade up.
 pub(crate) fn leave_if_lossy(layers: &Layers, attempt: u32) {
-    let Some(mount) = layers.lossy() else {
+    let Some((mount, fill)) = layers.lossy() else {
         return;
     };
-    let why =
-        format!("the store is full: there was no room for what was written to {mount}; build again with more free space");
+    let why = why(mount, fill);
     // One who cannot write there can only reset, too.
     let _ = std::fs::write(
         "/dev/kmsg",
@@ -100,10 +101,30 @@ pub(crate) fn leave_if_lossy(layers: &Layers, attempt: u32) {
     let _ = reboot(RebootMode::RB_AUTOBOOT);
 }
 
+fn why(mount: &str, fill: Fill) -> String {
+    if fill == Fill::Full {
+        return format!(
+            "the store is full: there was no room for what was written to {mount}; build again with more free space"
+        );
+    }
+    format!("what was written to {mount} can no longer be read: the disk with the store has failed")
+}
+
 /// Past the file systems, which may take nothing.
 fn record(attempt: u32, why: &str) -> Result<()> {
     let store = StoreIo::view(&Path::new("/dev/mapper").join(STORE_DEVICE))?;
-    Records::of_store(store).record(Change::new(Phase::Failed, attempt, why))
+    let failed = |last: Option<&State>| may_fail(last).then(|| Change::new(Phase::Failed, attempt, why));
+    Records::of_store(store).update(failed).map(|_| ())
+}
+
+/// From the commit on no record may say that the upgrade has failed: early boot would give up what is half on the disks.
+fn may_fail(last: Option<&State>) -> bool {
+    last.is_none_or(|last| {
+        !matches!(
+            last.state,
+            Phase::Committing | Phase::Finishing | Phase::Succeeded
+        )
+    })
 }
 
 /// The descendants of a process, the youngest first, get SIGKILL.
@@ -129,6 +150,28 @@ fn end_all_below(process: u32) {
 mod tests {
     use super::*;
     use livemode_common::cmd::Cmd;
+
+    #[test]
+    fn what_is_lost_is_told_by_its_cause_and_from_the_commit_on_nothing_fails() {
+        assert!(why("/var", Fill::Full)
+            .starts_with("the store is full: there was no room for what was written to /var; "));
+        assert!(why("/var", Fill::Invalid).ends_with("the disk with the store has failed"));
+        for (state, expected) in [
+            (Phase::Upgrading, true),
+            (Phase::Verified, true),
+            (Phase::Failed, true),
+            (Phase::Committing, false),
+            (Phase::Finishing, false),
+            (Phase::Succeeded, false),
+        ] {
+            let last = State {
+                state,
+                ..State::default()
+            };
+            assert_eq!(may_fail(Some(&last)), expected, "{state}");
+        }
+        assert!(may_fail(None));
+    }
 
     #[test]
     fn all_that_was_started_is_ended_with_what_that_has_started() {
