@@ -74,7 +74,7 @@ grubby:
 	$(MAKE) build
 	LIVEMODE_GRUBBY=$(abspath $(GRUBBY)) $(CARGO) test -p livemode-tests --test grubby --test leapp -- --nocapture root_
 
-# Side by side with what users would use instead: all, or these PARTS of it (sizes image initramfs digest build start ram). Writes
+# Side by side with what users would use instead: all, or these PARTS of it (sizes image initramfs digest build start layers ram). Writes
 # target/bench.json, where the rows of other parts stay.
 PARTS =
 bench: build
