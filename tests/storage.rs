@@ -21,6 +21,13 @@ const VAR: Volume = Volume {
     size_mib: 1500,
     ..ROOT
 };
+const BOOT_UUID: &str = "6c697665-6d6f-4d6f-8d6f-000000000004";
+const BOOT: Volume = Volume {
+    target: "/boot",
+    uuid: BOOT_UUID,
+    size_mib: 256,
+    ..ROOT
+};
 const USR: Volume = Volume {
     target: "/usr",
     uuid: "6c697665-6d6f-4d6f-8d6f-000000000003",
@@ -218,13 +225,10 @@ finish() {{ mdadm --stop --quiet /dev/md0; }}
                 ..ROOT
             },
             Volume {
-                target: "/boot",
-                uuid: BOOT_UUID,
                 device: "/dev/md0",
-                size_mib: 256,
                 // The old system of these tests has no mdadm.
                 options: "nofail,x-systemd.device-timeout=1",
-                ..ROOT
+                ..BOOT
             },
         ],
         make: make.leak(),
@@ -264,8 +268,6 @@ finish() {{ mdadm --stop --quiet /dev/md0; }}
     );
 }
 
-const BOOT_UUID: &str = "6c697665-6d6f-4d6f-8d6f-000000000004";
-
 /// What GRUB reads, with /boot on its own.
 fn with_boot_apart(root: &Path) -> anyhow::Result<()> {
     let mut files = vec![root.join("boot/grub2/grub.cfg")];
@@ -303,11 +305,8 @@ put volume0 /dev/vg1/root; put volume1 /dev/vdb1; put volume2 /dev/vg1/usr; put 
                 ..ROOT
             },
             Volume {
-                target: "/boot",
-                uuid: BOOT_UUID,
                 device: "/dev/vdb1",
-                size_mib: 256,
-                ..ROOT
+                ..BOOT
             },
             Volume {
                 device: "/dev/mapper/vg1-usr",
@@ -428,3 +427,6 @@ fn vm_subvolumes_of_a_btrfs() {
 #[cfg(feature = "all")]
 #[path = "storage/all.rs"]
 mod all;
+#[cfg(feature = "all")]
+#[path = "storage/remote.rs"]
+mod remote;

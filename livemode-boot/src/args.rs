@@ -2,23 +2,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use livemode_common::help_end;
 
 /// Where the initramfs has the root file system that it is about to start.
 pub(crate) const SYSROOT: &str = "/sysroot";
 /// The kernel command line that this system was booted with.
 pub(crate) const PROC_CMDLINE: &str = "/proc/cmdline";
-
-/// What stands at the end of `--help` and in the manual page: `Heading:`, then `  term  text`, and what a term means may go on
-/// in lines that are indented by four.
-macro_rules! after {
-    ($($text:expr),*) => {
-        concat!(
-            "Exit status:\n  0  Done.\n  1  The operation failed.\n  2  Wrong usage.\n  3  The configuration is invalid.\n  \
-             4  A precondition is not met: something must be put right first.\n",
-            $("\n", $text),*
-        )
-    };
-}
 
 macro_rules! FILES {
     () => {
@@ -48,7 +37,7 @@ macro_rules! SEE_BOOT {
 /// Mounts the image of an upgrade as root, in the initramfs
 #[derive(Parser)]
 #[command(name = "livemode-boot", version)]
-#[command(after_long_help = after!(FILES!(), EXAMPLES!(), SEE!()))]
+#[command(after_long_help = help_end!(FILES!(), EXAMPLES!(), SEE!()))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -58,7 +47,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Wait for the image's device, check the image and mount it as root; what the dracut hook calls.
     /// When that fails: say why, count down, and take the way back that rd.emergency= asks for
-    #[command(after_long_help = after!(SEE_BOOT!()))]
+    #[command(after_long_help = help_end!(SEE_BOOT!()))]
     Mount {
         /// Where the root file system is to be mounted
         #[arg(long, value_name = "DIR", default_value = SYSROOT)]
@@ -67,7 +56,7 @@ pub(crate) enum Command {
         line: Line,
     },
     /// Show what would be waited for, checked and mounted; touches nothing
-    #[command(after_long_help = after!(SEE_BOOT!()))]
+    #[command(after_long_help = help_end!(SEE_BOOT!()))]
     Plan {
         #[command(flatten)]
         line: Line,

@@ -57,6 +57,19 @@ fn one_line(text: &str) -> String {
         .join("; ")
 }
 
+/// What stands at the end of `--help` and in the manual page: the exit codes, then what is given. Each part is `Heading:`, then
+/// `  term  text`, and what a term means may go on in lines that are indented by four.
+#[macro_export]
+macro_rules! help_end {
+    ($($text:expr),*) => {
+        concat!(
+            "Exit status:\n  0  Done.\n  1  The operation failed.\n  2  Wrong usage.\n  3  The configuration is invalid.\n  \
+             4  A precondition is not met: something must be put right first.\n",
+            $("\n", $text),*
+        )
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

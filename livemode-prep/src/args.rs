@@ -2,18 +2,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
-/// What stands at the end of `--help` and in the manual page: `Heading:`, then `  term  text`, and what a term means may go on
-/// in lines that are indented by four.
-macro_rules! after {
-    ($($text:expr),*) => {
-        concat!(
-            "Exit status:\n  0  Done.\n  1  The operation failed.\n  2  Wrong usage.\n  3  The configuration is invalid.\n  \
-             4  A precondition is not met: something must be put right first.\n",
-            $("\n", $text),*
-        )
-    };
-}
+use livemode_common::help_end;
 
 macro_rules! ENVIRONMENT {
     () => {
@@ -61,7 +50,7 @@ macro_rules! SEE_PREP {
 /// Prepares an in-place upgrade that runs from a live image
 #[derive(Parser)]
 #[command(name = "livemode-prep", version)]
-#[command(after_long_help = after!(ENVIRONMENT!(), FILES!(), EXAMPLES!(), SEE!()))]
+#[command(after_long_help = help_end!(ENVIRONMENT!(), FILES!(), EXAMPLES!(), SEE!()))]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) shared: Shared,
@@ -85,19 +74,19 @@ pub(crate) struct Shared {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Load, check and print the configuration
-    #[command(after_long_help = after!(
+    #[command(after_long_help = help_end!(
         "Files:\n  /etc/leapp/actor_conf.d/*.yaml  Where the section livemode may stand.\n",
         SEE_PREP!()
     ))]
     Config(Json),
     /// Print the packages that the target container must have
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Requirements(Json),
     /// Show what stands against an upgrade on this machine, before there is a container; writes nothing
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Check(Json),
     /// Show whether the upgrade may go on, and what build would do; writes nothing
-    #[command(after_long_help = after!(
+    #[command(after_long_help = help_end!(
         concat!(
             "Examples:\n",
             "  livemode-prep plan --userspace /var/lib/leapp/el9userspace  Opens with whether the upgrade may go on.\n",
@@ -107,7 +96,7 @@ pub(crate) enum Command {
     ))]
     Plan(Plan),
     /// Show why something is in the plan as it is, or is not: from which fact, by which rule; writes nothing
-    #[command(after_long_help = after!(
+    #[command(after_long_help = help_end!(
         concat!(
             "Examples:\n",
             "  livemode-prep explain rd.lvm.lv  Why this word does not come along.\n",
@@ -117,7 +106,7 @@ pub(crate) enum Command {
     ))]
     Explain(Explain),
     /// Build the image, the initramfs and the boot entry; on any error the system stays as it was
-    #[command(after_long_help = after!(
+    #[command(after_long_help = help_end!(
         ENVIRONMENT!(),
         concat!(
             "Examples:\n",
@@ -127,7 +116,7 @@ pub(crate) enum Command {
     ))]
     Build(Userspace),
     /// Under leapp, once it has made its own boot entry: put what leapp's messages add on ours, and let ours boot once
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Entry {
         #[command(flatten)]
         output: Json,
@@ -135,7 +124,7 @@ pub(crate) enum Command {
         risk: Risk,
     },
     /// Let the upgrade's entry boot once, and show what boots next and after that
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Arm {
         #[command(flatten)]
         output: Json,
@@ -143,7 +132,7 @@ pub(crate) enum Command {
         risk: Risk,
     },
     /// Try an upgrade again that was given up, where neither this system nor the image has changed since
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Retry {
         #[command(flatten)]
         output: Json,
@@ -151,10 +140,10 @@ pub(crate) enum Command {
         risk: Risk,
     },
     /// Let the old system boot; what is built stays. A second call is no error
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Disarm(Json),
     /// Put our actors in the place of those that leapp brings, and back
-    #[command(after_long_help = after!(
+    #[command(after_long_help = help_end!(
         concat!(
             "Files:\n",
             "  /etc/leapp/repos.d/livemode  The link by which leapp finds ours, while they are installed.\n",
@@ -172,10 +161,10 @@ pub(crate) enum Command {
         action: Action,
     },
     /// Show what is prepared, and how the last upgrade went
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Status(Json),
     /// Take back everything that build made; a second call is no error
-    #[command(after_long_help = after!(SEE_PREP!()))]
+    #[command(after_long_help = help_end!(SEE_PREP!()))]
     Remove {
         /// Only if the upgrade has succeeded, and neither leapp nor somebody's own boot entry still needs it; else do nothing
         #[arg(long)]

@@ -3,18 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use livemode_common::contract::SOURCE_MOUNT;
-
-/// What stands at the end of `--help` and in the manual page: `Heading:`, then `  term  text`, and what a term means may go on
-/// in lines that are indented by four.
-macro_rules! after {
-    ($($text:expr),*) => {
-        concat!(
-            "Exit status:\n  0  Done.\n  1  The operation failed.\n  2  Wrong usage.\n  3  The configuration is invalid.\n  \
-             4  A precondition is not met: something must be put right first.\n",
-            $("\n", $text),*
-        )
-    };
-}
+use livemode_common::help_end;
 
 macro_rules! FILES {
     () => {
@@ -47,7 +36,7 @@ macro_rules! SEE_RUN {
 /// Runs the upgrade of the source system from the live system
 #[derive(Parser)]
 #[command(name = "livemode-run", version)]
-#[command(after_long_help = after!(FILES!(), EXAMPLES!(), SEE!()))]
+#[command(after_long_help = help_end!(FILES!(), EXAMPLES!(), SEE!()))]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) inputs: Inputs,
@@ -68,27 +57,27 @@ pub(crate) struct Inputs {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the upgrade; by hand: start its service and follow it. Losing the terminal does not stop it
-    #[command(after_long_help = after!(SEE_RUN!()))]
+    #[command(after_long_help = help_end!(SEE_RUN!()))]
     Upgrade {
         /// All or nothing only: stop before anything reaches the disks, for you to look around in the source system
         #[arg(long)]
         keep: bool,
     },
     /// After upgrade --keep: move the upgraded system to its disks, and reboot into it
-    #[command(after_long_help = after!(SEE_RUN!()))]
+    #[command(after_long_help = help_end!(SEE_RUN!()))]
     Commit,
     /// After upgrade --keep: give the upgrade up, and reboot into the old system
-    #[command(after_long_help = after!(SEE_RUN!()))]
+    #[command(after_long_help = help_end!(SEE_RUN!()))]
     Discard,
     /// Show the commands that upgrade would run
-    #[command(after_long_help = after!(SEE_RUN!()))]
+    #[command(after_long_help = help_end!(SEE_RUN!()))]
     Plan {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Show where the upgrade stands
-    #[command(after_long_help = after!(SEE_RUN!()))]
+    #[command(after_long_help = help_end!(SEE_RUN!()))]
     Status {
         /// Print JSON
         #[arg(long)]

@@ -301,6 +301,12 @@ mod tests {
 
     use super::*;
 
+    /// Those of a system on a directory, with nothing in its configuration, fstab and crypttab.
+    pub(in crate::facts::files) fn look(root: &Path) -> Files {
+        let (config, arguments) = (Config::default(), Cmdline::default());
+        Files::look(&SysRoot::new(root), &config, &[], &[], &arguments).unwrap()
+    }
+
     fn put(dir: &Path, path: &str, text: &str, mode: u32) {
         let path = dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -333,14 +339,7 @@ mod tests {
         put(s, "etc/sysconfig/network-scripts/own.pem", "x", 0o640);
         put(s, "etc/pki/ca.pem", "x", 0o644);
         put(s, "etc/lvm/devices/system.devices", "x", 0o600);
-        let files = Files::look(
-            &SysRoot::new(s),
-            &Config::default(),
-            &[],
-            &[],
-            &Cmdline::default(),
-        )
-        .unwrap();
+        let files = look(s);
         assert_eq!(
             files.below(CONNECTIONS).collect::<Vec<_>>(),
             ["/etc/NetworkManager/system-connections/office.nmconnection"]

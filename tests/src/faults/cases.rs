@@ -44,6 +44,19 @@ const TOUCHED: [&str; 10] = [
     "etc/livemode/verify.d/10-no",
 ];
 
+/// Fills a file system to its last block, by a file there.
+macro_rules! fill {
+    ($file:literal) => {
+        concat!(
+            "dd if=/dev/zero of=",
+            $file,
+            " bs=1M; dd if=/dev/zero of=",
+            $file,
+            " bs=1k oflag=append conv=notrunc"
+        )
+    };
+}
+
 /// What happens.
 pub struct Case {
     /// Its name in a row.
@@ -124,14 +137,14 @@ pub const CASES: [Case; 28] = [
         in_place: &[Outcome::Old, Outcome::Holding],
         ..case(
             "disk full while leapp runs",
-            What::Leapp("dd if=/dev/zero of=/filler bs=1M; dd if=/dev/zero of=/filler bs=1k oflag=append conv=notrunc"),
+            What::Leapp(fill!("/filler")),
             OLD,
             &["THE UPGRADE FAILED"],
         )
     },
     in_layers(
         "/boot full while leapp runs",
-        What::Leapp("dd if=/dev/zero of=/boot/filler bs=1M; dd if=/dev/zero of=/boot/filler bs=1k oflag=append conv=notrunc"),
+        What::Leapp(fill!("/boot/filler")),
         OLD,
         &["THE UPGRADE FAILED"],
     ),

@@ -66,11 +66,8 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
-    use livemode_common::config::Config;
-    use livemode_common::sysroot::SysRoot;
-
+    use super::super::tests::look;
     use super::*;
-    use livemode_common::cmdline::Cmdline;
 
     fn put(dir: &Path, path: &str, text: &str) {
         let path = dir.join(path);
@@ -97,14 +94,7 @@ mod tests {
         put(s, "etc/udev/rules.d/70-x.rules", "");
         let off = s.join("etc/udev/rules.d/80-net-setup-link.rules");
         std::os::unix::fs::symlink("/dev/null", off).unwrap();
-        let files = Files::look(
-            &SysRoot::new(s),
-            &Config::default(),
-            &[],
-            &[],
-            &Cmdline::default(),
-        )
-        .unwrap();
+        let files = look(s);
         let read = files.paths().filter(|path| files.text(path).is_some());
         assert_eq!(
             read.collect::<Vec<_>>(),
