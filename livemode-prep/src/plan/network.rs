@@ -6,10 +6,11 @@ use crate::facts::files::names::{NM_MAIN, SYSCONFIG};
 use crate::facts::files::{Files, CONNECTIONS, NM_CONF, RESOLVED, RESOLV_CONF, SCRIPTS};
 use crate::facts::nics::Nic;
 use ifcfg::aliases::{is_range, parent_of};
+use ifcfg::place::place;
 use ifcfg::{device_of, global_gateway, Profile};
 
+mod for_all;
 mod ifcfg;
-mod more;
 pub(crate) mod names;
 
 const OF_TEAM: &str =
@@ -26,8 +27,8 @@ pub(crate) fn items(files: &Files, reads_ifcfg: bool, findings: &mut Findings) -
         .flat_map(|dir| files.below(dir))
         .filter_map(|path| of_source(files, path))
         .collect();
-    items.extend(more::main_file(files));
-    more::static_routes(files, findings);
+    items.extend(for_all::main_file(files));
+    for_all::static_routes(files, findings);
     items.extend(of_scripts(files, reads_ifcfg, findings));
     items.extend(named_files(files, findings));
     items.extend(resolv_conf(files));
@@ -70,7 +71,7 @@ fn of_scripts(files: &Files, reads_ifcfg: bool, findings: &mut Findings) -> Vec<
         if profile.is_unmanaged() {
             const WHY: &str =
                 "NM_CONTROLLED=no: in the live system NetworkManager brings it up, for nothing else is there that would";
-            findings.warn(format!("{}: {WHY}", more::place(files, profile.name, WHY)));
+            findings.warn(format!("{}: {WHY}", place(files, profile.name, WHY)));
         }
         if profile.is_team() {
             findings.warn(OF_TEAM);
@@ -92,7 +93,7 @@ fn of_scripts(files: &Files, reads_ifcfg: bool, findings: &mut Findings) -> Vec<
         let converted = ifcfg::to_keyfile(profile);
         takes_global_gateway |= converted.takes_global_gateway;
         for lost in converted.lost {
-            findings.warn(format!("{}: {lost}", more::place(files, profile.name, &lost)));
+            findings.warn(format!("{}: {lost}", place(files, profile.name, &lost)));
         }
         items.push(keyfile(profile.name, converted.keyfile));
     }

@@ -8,6 +8,7 @@ use variables::Variables;
 mod addresses;
 pub(super) mod aliases;
 mod keyfile;
+pub(super) mod place;
 mod routes;
 mod variables;
 
