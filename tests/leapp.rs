@@ -167,19 +167,7 @@ fn vm_the_actors_lead_from_the_configuration_to_the_upgraded_system_and_back() {
 
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path().join("disk.img");
-    Cmd::new("sync").run().unwrap();
-    Cmd::new("fsfreeze")
-        .arg("--freeze")
-        .arg(source.root())
-        .run()
-        .unwrap();
-    let copied = livemode_tests::disk::copy(&source.image(), &disk);
-    Cmd::new("fsfreeze")
-        .arg("--unfreeze")
-        .arg(source.root())
-        .run()
-        .unwrap();
-    copied.unwrap();
+    source.copy_to(&disk).unwrap();
     // This machine has no eth7 to wait for.
     let copy = Mounted::new(&disk).unwrap();
     let words = |line: &str| -> String {

@@ -1,12 +1,17 @@
 //! Inside the real leapp, as `make leapp` has set it up: which actors its framework finds on a machine, in which order they
-//! run on both ways, and what the actors that consume our messages make of them, by their own tests.
+//! run on both ways, what the actors that consume our messages make of them, by their own tests, and the whole way of its
+//! client: on a mounted disk, and on a machine.
 #![allow(clippy::unwrap_used)]
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
+use livemode_common::contract::STATE;
 use livemode_tests::binaries::{binary, install, workspace};
+use livemode_tests::disk::Mounted;
+use livemode_tests::grub;
 use livemode_tests::source::{sorted_words, LEAPPS_ENTRY};
+use livemode_tests::vm::{Boot, Drive, Machine};
 use serde_json::{json, Value};
 
 #[path = "leapp/client.rs"]
@@ -17,6 +22,8 @@ mod machine;
 
 /// Names the directory that tests/real/setup.sh has made.
 const REAL: &str = "LIVEMODE_LEAPP";
+const IMAGE: &str = "var/lib/leapp/live-upgrade.img";
+const RESUME_SERVICE: &str = "etc/systemd/system/leapp_resume.service";
 const ASIDE: &str = "usr/share/livemode/leapp/aside";
 const LEAPPS: &str = "usr/share/leapp-repository/repositories/system_upgrade/common/actors/livemode";
 /// Ours and leapp's that stand between them, in the order in which they must run.
@@ -245,8 +252,8 @@ fn upstreams_own_tests_of_the_actors_that_consume_ours_pass_beside_ours() {
     }
 }
 
-#[test]
-fn root_the_real_client_goes_from_upgrade_to_the_reboot_and_resumes() {
+/// `leapp upgrade` with the real client, up to the reboot into the live system.
+fn upgraded_until_the_reboot() -> client::Client {
     let client = client::Client::new(&real(), "livemode: {watchdog: false}\n");
     let source = &client.source;
     let old = source.variable("saved_entry");
@@ -281,19 +288,54 @@ fn root_the_real_client_goes_from_upgrade_to_the_reboot_and_resumes() {
         "--debug is leapp's own word: {words:?}"
     );
     assert!(!words.iter().any(|word| word.starts_with("resume=")), "{words:?}");
+    client
+}
 
+#[test]
+fn root_the_real_client_goes_from_upgrade_to_the_reboot_and_resumes() {
+    let client = upgraded_until_the_reboot();
+    let source = &client.source;
     // Up to the reboot into the upgraded system, in two calls as livemode-run makes them.
     client.run(&["leapp", "upgrade", "--resume"], &[]);
     assert!(!source.at(LEAPPS_ENTRY).exists(), "leapp has removed its entry");
     assert!(source.read("etc/demo-release").contains("release 2"));
     client.run(&["/root/tmp_leapp_py3/leapp3", "upgrade", "--resume"], &[]);
     assert!(source.read("run-asked-for").contains("shutdown -r now"));
-    assert!(source.at("etc/systemd/system/leapp_resume.service").exists());
+    assert!(source.at(RESUME_SERVICE).exists());
     // The first boot.
     client.run(&["/root/tmp_leapp_py3/leapp3", "upgrade", "--resume"], &[]);
+    assert!(!source.at(IMAGE).exists(), "remove_live_image has run");
+    assert!(!source.at(RESUME_SERVICE).exists());
+}
+
+#[test]
+fn vm_the_real_leapp_upgrades_a_machine_by_our_live_system_and_ends_at_its_first_boot() {
+    let client = upgraded_until_the_reboot();
+    let dir = tempfile::tempdir().unwrap();
+    let disk = client.disk_in(dir.path());
+    let loader = grub::loader_disk(grub::SOURCE_PREFIX).unwrap();
+    let disks = [Drive::new(&disk)];
+    let machine = Machine {
+        reboots: true,
+        ..Machine::new(&disks, Boot::Grub(&loader))
+    };
+    let console = machine.run().unwrap();
     assert!(
-        !source.at("var/lib/leapp/live-upgrade.img").exists(),
-        "remove_live_image has run"
+        console.contains("report: booted Demo Linux release 2"),
+        "{console}"
     );
-    assert!(!source.at("etc/systemd/system/leapp_resume.service").exists());
+    let upgraded = Mounted::new(&disk).unwrap();
+    let state: Value = serde_json::from_str(&upgraded.read(STATE)).unwrap();
+    assert_eq!(state["state"], "succeeded", "{console}");
+    for gone in [LEAPPS_ENTRY, IMAGE, RESUME_SERVICE] {
+        assert!(!upgraded.at(gone).exists(), "{gone}: {console}");
+    }
+    let log = upgraded.read("var/log/leapp/leapp-upgrade.log");
+    for actor in [
+        "remove_upgrade_boot_entry",
+        "dnf_transaction",
+        "remove_live_image",
+    ] {
+        assert!(log.contains(actor), "no {actor} in {log}");
+    }
 }

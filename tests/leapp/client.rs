@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{install, workspace};
 use livemode_tests::container::Changed;
+use livemode_tests::disk::Mounted;
 use livemode_tests::source::SourceDisk;
 use livemode_tests::testbed::{self, Suite};
 use serde_json::{json, Value};
@@ -34,6 +35,8 @@ const USERSPACE: &str = "var/lib/leapp/el10userspace";
 const OS_RELEASE: &str =
     "NAME=\"Red Hat Enterprise Linux\"\nVERSION=\"9.8 (Plow)\"\nID=\"rhel\"\nVERSION_ID=\"9.8\"\n\
                           PRETTY_NAME=\"Red Hat Enterprise Linux 9.8 (Plow)\"\n";
+const SHUTDOWN: &str = "usr/sbin/shutdown";
+const ITS_SHUTDOWN: &str = "usr/sbin/shutdown.its";
 /// Nothing of the tests' own machine may reboot.
 const NO_REBOOT: &str = "#!/bin/sh\necho \"$0 $*\" >>/run-asked-for\n";
 
@@ -112,10 +115,33 @@ impl Client {
         if !source.at("usr/bin/find").exists() {
             symlink("/bin/find", source.at("usr/bin/find")).unwrap();
         }
-        write_program(&source.at("usr/sbin/shutdown"), NO_REBOOT);
+        fs::rename(source.at(SHUTDOWN), source.at(ITS_SHUTDOWN)).unwrap();
+        write_program(&source.at(SHUTDOWN), NO_REBOOT);
         let client = Self { source, container };
         client.run(&["livemode-prep", "actors", "install"], &[]);
         client
+    }
+
+    /// A copy of its disk for a machine of its own, which reboots by itself and reports after leapp's first boot.
+    pub(crate) fn disk_in(&self, dir: &Path) -> PathBuf {
+        let disk = dir.join("disk.img");
+        self.source.copy_to(&disk).unwrap();
+        let copy = Mounted::new(&disk).unwrap();
+        fs::rename(copy.at(ITS_SHUTDOWN), copy.at(SHUTDOWN)).unwrap();
+        let units = copy.at("etc/systemd/system");
+        fs::write(
+            units.join("demo.target"),
+            "[Unit]\nRequires=demo-report.service\nWants=multi-user.target\n",
+        )
+        .unwrap();
+        let more = units.join("demo-report.service.d");
+        fs::create_dir(&more).unwrap();
+        fs::write(
+            more.join("after.conf"),
+            "[Unit]\nAfter=leapp_resume.service livemode-cleanup.service\n[Service]\nStandardOutput=journal+console\n",
+        )
+        .unwrap();
+        disk
     }
 
     /// A program on the system, as on a machine, with what it has said; the container is where leapp has it.

@@ -151,6 +151,18 @@ impl SourceDisk {
         self.dir.path().join("disk.img")
     }
 
+    /// A copy of the image file as it is now, while it stays mounted here.
+    ///
+    /// # Errors
+    /// When it cannot be frozen or copied.
+    pub fn copy_to(&self, copy: &Path) -> Result<()> {
+        let freeze = |how: &str| Cmd::new("fsfreeze").arg(how).arg(self.root()).run();
+        freeze("--freeze")?;
+        let copied = disk::copy(&self.image(), copy);
+        freeze("--unfreeze")?;
+        copied
+    }
+
     /// `livemode-prep build` from this container, for a program.
     pub fn build(&self, container: &Path) -> Cmd {
         let build = self.prep().args(["build", "--json", "--userspace"]);

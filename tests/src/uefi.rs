@@ -354,7 +354,8 @@ fn tell_what_boots(source: &Mounted) -> Result<()> {
     let dir = source.at("etc/systemd/system/demo-report.service.d");
     fs::create_dir_all(&dir)?;
     fs::write(source.at("usr/bin/demo-loader"), TELL)?;
-    let unit = "[Service]\nExecStartPre=-/bin/sh /usr/bin/demo-loader\n";
+    // It wants the devices and mounts of a whole system.
+    let unit = "[Unit]\nRequires=basic.target\nAfter=basic.target\n[Service]\nExecStartPre=-/bin/sh /usr/bin/demo-loader\n";
     Ok(fs::write(dir.join("loader.conf"), unit)?)
 }
 
