@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
 use livemode_tests::binaries::{install, workspace};
-use livemode_tests::container::Changed;
 use livemode_tests::disk::Mounted;
 use livemode_tests::source::SourceDisk;
 use livemode_tests::testbed::{self, Suite};
@@ -35,21 +34,32 @@ const USERSPACE: &str = "var/lib/leapp/el10userspace";
 const OS_RELEASE: &str =
     "NAME=\"Red Hat Enterprise Linux\"\nVERSION=\"9.8 (Plow)\"\nID=\"rhel\"\nVERSION_ID=\"9.8\"\n\
                           PRETTY_NAME=\"Red Hat Enterprise Linux 9.8 (Plow)\"\n";
-const SHUTDOWN: &str = "usr/sbin/shutdown";
-const ITS_SHUTDOWN: &str = "usr/sbin/shutdown.its";
-/// Nothing of the tests' own machine may reboot.
-const NO_REBOOT: &str = "#!/bin/sh\necho \"$0 $*\" >>/run-asked-for\n";
+/// What is not as on a machine, where the client runs on a mounted disk: nothing of the tests' own machine may reboot, and the
+/// disk is a file.
+const HERE: [(&str, &str); 2] = [
+    (
+        "usr/sbin/shutdown",
+        "#!/bin/sh\necho \"$0 $*\" >>/run-asked-for\n",
+    ),
+    (
+        "usr/bin/lsblk",
+"#!/bin/sh\n/usr/bin/lsblk.its \"$@\" | sed -E 's#/dev/loop([0-9]+)#/dev/vdb\\1#g; s/\"type\": *\"loop\"/\"type\":\"disk\"/'\n",
+    ),
+];
+
+/// Where the system's own lies meanwhile.
+fn its(program: &str) -> String {
+    format!("{program}.its")
+}
 
 pub(crate) struct Client {
     pub(crate) source: SourceDisk,
-    container: Changed,
 }
 
 impl Client {
     /// A system with the framework, leapp-repository and our package, and ours in leapp's sight.
     pub(crate) fn new(real: &Path, config: &str) -> Self {
         let source = SourceDisk::with_grubby().unwrap();
-        let container = Changed::of(&testbed::container(Suite::Bookworm).unwrap()).unwrap();
         install(source.root());
         let copy = |from: PathBuf, to: PathBuf| {
             fs::create_dir_all(&to).unwrap();
@@ -67,7 +77,8 @@ impl Client {
         ]);
         let site = format!("usr/lib/{}/site-packages", version.read().unwrap().trim());
         copy(real.join("framework/leapp"), source.at(&site).join("leapp"));
-        copy(real.join("python"), source.at(&site));
+        // Where leapp3 has what it needs from, by the target's own packages.
+        copy(real.join("python"), source.at("usr/lib/python3/dist-packages"));
         let program = format!(
             "#!/usr/bin/python3 -B\nimport sys\nsys.path.append('/{site}')\nimport leapp.cli\nsys.exit(leapp.cli.main())\n"
         );
@@ -110,14 +121,23 @@ impl Client {
         )
         .unwrap();
         fs::write(source.at("usr/lib/os-release"), OS_RELEASE).unwrap();
-        fs::create_dir_all(source.at(USERSPACE)).unwrap();
+        let container = source.at(USERSPACE);
+        fs::create_dir_all(container.parent().unwrap()).unwrap();
+        Cmd::new("cp")
+            .arg("-a")
+            .arg(testbed::container(Suite::Bookworm).unwrap())
+            .arg(container)
+            .run()
+            .unwrap();
         // el9's path for what the framework calls by it.
         if !source.at("usr/bin/find").exists() {
             symlink("/bin/find", source.at("usr/bin/find")).unwrap();
         }
-        fs::rename(source.at(SHUTDOWN), source.at(ITS_SHUTDOWN)).unwrap();
-        write_program(&source.at(SHUTDOWN), NO_REBOOT);
-        let client = Self { source, container };
+        for (program, text) in HERE {
+            fs::rename(source.at(program), source.at(&its(program))).unwrap();
+            write_program(&source.at(program), text);
+        }
+        let client = Self { source };
         client.run(&["livemode-prep", "actors", "install"], &[]);
         client
     }
@@ -127,7 +147,9 @@ impl Client {
         let disk = dir.join("disk.img");
         self.source.copy_to(&disk).unwrap();
         let copy = Mounted::new(&disk).unwrap();
-        fs::rename(copy.at(ITS_SHUTDOWN), copy.at(SHUTDOWN)).unwrap();
+        for (program, _) in HERE {
+            fs::rename(copy.at(&its(program)), copy.at(program)).unwrap();
+        }
         let units = copy.at("etc/systemd/system");
         fs::write(
             units.join("demo.target"),
@@ -144,20 +166,21 @@ impl Client {
         disk
     }
 
-    /// A program on the system, as on a machine, with what it has said; the container is where leapp has it.
+    /// A program on the system, as on a machine, with what it has said.
     pub(crate) fn run(&self, words: &[&str], environment: &[(&str, &str)]) -> String {
-        // What udev says of the disk.
-        let enter = "R=$0; C=$1; shift
-            mount --rbind /dev $R/dev && mount --rbind /sys $R/sys && mount -t proc proc $R/proc && mount -t tmpfs none $R/run &&
-            mount --rbind $C $R/var/lib/leapp/el10userspace && mkdir -p $R/run/udev/data && touch $R/run/udev/control || exit 99
-            U=$(findmnt -no UUID $R || blkid -o value -s UUID $(findmnt -no SOURCE $R))
+        // With what udev makes and says of the disk.
+        let enter = "R=$0
+            D=$(findmnt -no SOURCE $R); U=$(blkid -o value -s UUID $D)
+            mount -t tmpfs none $R/dev && cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/vda /dev/loop* $R/dev &&
+            mkdir -p $R/dev/pts $R/dev/shm $R/dev/disk/by-uuid && ln -s ../../${D##*/} $R/dev/disk/by-uuid/$U &&
+            mount --rbind /sys $R/sys && mount -t proc proc $R/proc && mount -t tmpfs none $R/run &&
+            mkdir -p $R/run/udev/data && touch $R/run/udev/control || exit 99
             printf 'E:ID_FS_UUID=%s\nE:ID_FS_UUID_ENC=%s\nE:ID_FS_TYPE=ext4\nE:ID_FS_USAGE=filesystem\nG:systemd\n' $U $U \
                 >$R/run/udev/data/b$(mountpoint -d $R)
             exec chroot $R \"$@\"";
         let mut call = Cmd::new("unshare")
             .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enter])
             .arg(self.source.root())
-            .arg(self.container.path())
             .args(words)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("SOURCE", "/")
