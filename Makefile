@@ -49,7 +49,7 @@ check: setup
 check-all: build
 	dpkg -s $(SERVERS) >/dev/null 2>&1 || RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SERVERS)
 	$(MAKE) check
-	$(CARGO) test -p livemode-tests --features all --test atomic --test power_cuts --test watchdog --test options --test storage -- --nocapture
+	$(CARGO) test -p livemode-tests --features all --test atomic --test power_cuts --test watchdog --test options --test storage --test uefi -- --nocapture
 
 # Power cuts at every boundary of an upgrade, then N random faults from SEED: where does each machine rest? Writes target/faults.json.
 N = 12

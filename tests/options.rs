@@ -129,6 +129,7 @@ fn by_url() -> Subject {
 }
 
 /// The server has no image: the local one serves. The boot line wins over the file.
+#[cfg(feature = "all")]
 #[test]
 fn vm_a_server_without_the_image_leaves_the_local_one() {
     let server = Server::start(Vec::new(), Manner::Status(404)).unwrap();

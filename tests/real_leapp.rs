@@ -6,11 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use livemode_common::cmd::Cmd;
-use livemode_common::contract::STATE;
 use livemode_tests::binaries::{binary, install, workspace};
 use livemode_tests::disk::Mounted;
 use livemode_tests::grub;
-use livemode_tests::source::{sorted_words, LEAPPS_ENTRY};
+use livemode_tests::source::{prep, sorted_words, LEAPPS_ENTRY};
 use livemode_tests::vm::{Boot, Drive, Machine};
 use serde_json::{json, Value};
 
@@ -325,8 +324,11 @@ fn vm_the_real_leapp_upgrades_a_machine_by_our_live_system_and_ends_at_its_first
         "{console}"
     );
     let upgraded = Mounted::new(&disk).unwrap();
-    let state: Value = serde_json::from_str(&upgraded.read(STATE)).unwrap();
-    assert_eq!(state["state"], "succeeded", "{console}");
+    let status = prep(upgraded.path()).arg("status").read().unwrap();
+    assert!(
+        status.contains("prepared   nothing\nupgrade    succeeded: "),
+        "{status}{console}"
+    );
     for gone in [LEAPPS_ENTRY, IMAGE, RESUME_SERVICE] {
         assert!(!upgraded.at(gone).exists(), "{gone}: {console}");
     }

@@ -137,6 +137,7 @@ fn vm_two_volume_groups_with_var_and_usr_on_their_own() {
 }
 
 /// The image lies on the root, our records in /var: early boot brings up both groups, decides by the records, and writes there.
+#[cfg(feature = "all")]
 #[test]
 fn vm_records_on_another_volume_group_than_the_image() {
     let layout = Layout {

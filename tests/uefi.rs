@@ -35,6 +35,7 @@ fn upgrade(machine: &Uefi) -> String {
     console
 }
 
+#[cfg(feature = "all")]
 #[test]
 fn vm_grub_on_uefi_whose_stub_leads_to_the_block_beside_the_kernels() {
     let machine = Uefi::new(Loader::GrubStub).unwrap();
@@ -98,6 +99,7 @@ fn vm_systemd_boot_arms_boots_and_hands_over() {
 
 /// The power goes while leapp runs, before it has changed anything: early boot finds that, keeps the upgrade as what boots, and the
 /// live system gives what boots back.
+#[cfg(feature = "all")]
 #[test]
 fn vm_systemd_boot_comes_back_to_the_old_system_after_a_power_cut() {
     let machine = Uefi::new(Loader::SystemdBoot).unwrap();
