@@ -33,6 +33,7 @@ rm -rf "$out/framework/leapp/cli/commands/tests"
 for way in 8to9 9to10; do
     share=$out/$way/usr/share/leapp-repository
     mkdir -p "$share/repositories" "$share/custom-repositories" "$out/$way/etc/leapp/repos.d" "$out/$way/etc/leapp/actor_conf.d"
+    cp "$framework/etc/leapp/logger.conf" "$out/$way/etc/leapp/"
     cp -r "$repository/repos/common" "$share/repositories/"
     mkdir "$share/repositories/system_upgrade"
     cp -r "$repository/repos/system_upgrade/common" "$repository/repos/system_upgrade/el${way/to/toel}" "$share/repositories/system_upgrade/"
