@@ -61,66 +61,10 @@ impl Client {
     pub(crate) fn new(real: &Path, config: &str) -> Self {
         let source = SourceDisk::with_grubby().unwrap();
         install(source.root());
-        let copy = |from: PathBuf, to: PathBuf| {
-            fs::create_dir_all(&to).unwrap();
-            Cmd::new("cp")
-                .args(["-r", "--no-dereference"])
-                .arg(from.join("."))
-                .arg(to)
-                .run()
-                .unwrap();
-        };
-        let version = Cmd::new("chroot").arg(source.root()).args([
-            "python3",
-            "-c",
-            "import sys; print('python{}.{}'.format(*sys.version_info))",
-        ]);
-        let site = format!("usr/lib/{}/site-packages", version.read().unwrap().trim());
-        copy(real.join("framework/leapp"), source.at(&site).join("leapp"));
-        // Where leapp3 has what it needs from, by the target's own packages.
-        copy(real.join("python"), source.at("usr/lib/python3/dist-packages"));
-        let program = format!(
-            "#!/usr/bin/python3 -B\nimport sys\nsys.path.append('/{site}')\nimport leapp.cli\nsys.exit(leapp.cli.main())\n"
-        );
-        write_program(&source.at("usr/bin/leapp"), &program);
-        fs::remove_file(source.at("root/tmp_leapp_py3/leapp3")).unwrap();
-        copy(real.join("9to10/etc/leapp"), source.at("etc/leapp"));
-        copy(real.join("9to10").join(REPOSITORY), source.at(REPOSITORY));
-        prune(&source.at(COMMON).join("actors"), &ACTORS);
-        let own = source
-            .at(REPOSITORY)
-            .join("repositories/system_upgrade/el9toel10/actors");
-        prune(&own, &[]);
-        let generator = "actors/upgrade_initramfs_generator";
-        copy(
-            workspace().join("tests/testbed/leapp/repository").join(generator),
-            source.at(COMMON).join(generator),
-        );
-        copy(
-            workspace().join("tests/real/actors"),
-            source.at(COMMON).join("actors/tests"),
-        );
-        fs::write(
-            source.at("etc/leapp/leapp.conf"),
-            "[repositories]\nrepo_path=/etc/leapp/repos.d/\n[database]\npath=/var/lib/leapp/leapp.db\n\
-             [actor_config]\npath=/etc/leapp/actor_conf.d/\n",
-        )
-        .unwrap();
+        install_framework(&source, real);
+        install_repository(&source, real);
         fs::write(source.at("etc/leapp/actor_conf.d/livemode.yaml"), config).unwrap();
-        let mut facts = recorded(&source, &Path::new("/").join(USERSPACE));
-        facts.push(json!(["FirmwareFacts", {"firmware": "bios"}]));
-        for fact in &mut facts {
-            if fact[0] == "KernelCmdline" {
-                let words = fact[1]["parameters"].as_array_mut().unwrap();
-                words.push(json!({"key": "resume", "value": "UUID=0"}));
-            }
-        }
-        fs::write(
-            source.at("etc/leapp/recorded.json"),
-            Value::from(facts).to_string(),
-        )
-        .unwrap();
-        fs::write(source.at("usr/lib/os-release"), OS_RELEASE).unwrap();
+        record_facts(&source);
         let container = source.at(USERSPACE);
         fs::create_dir_all(container.parent().unwrap()).unwrap();
         Cmd::new("cp")
@@ -129,10 +73,6 @@ impl Client {
             .arg(container)
             .run()
             .unwrap();
-        // el9's path for what the framework calls by it.
-        if !source.at("usr/bin/find").exists() {
-            symlink("/bin/find", source.at("usr/bin/find")).unwrap();
-        }
         for (program, text) in HERE {
             fs::rename(source.at(program), source.at(&its(program))).unwrap();
             write_program(&source.at(program), text);
@@ -171,7 +111,7 @@ impl Client {
         // With what udev makes and says of the disk.
         let enter = "R=$0
             D=$(findmnt -no SOURCE $R); U=$(blkid -o value -s UUID $D)
-            mount -t tmpfs none $R/dev && cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/vda /dev/loop* $R/dev &&
+            mount -t tmpfs none $R/dev && cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/loop* $R/dev &&
             mkdir -p $R/dev/pts $R/dev/shm $R/dev/disk/by-uuid && ln -s ../../${D##*/} $R/dev/disk/by-uuid/$U &&
             mount --rbind /sys $R/sys && mount -t proc proc $R/proc && mount -t tmpfs none $R/run &&
             mkdir -p $R/run/udev/data && touch $R/run/udev/control || exit 99
@@ -192,6 +132,76 @@ impl Client {
         assert!(status.success(), "{words:?}: {stdout}{stderr}");
         stdout + &stderr
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    Cmd::new("cp")
+        .args(["-r", "--no-dereference"])
+        .arg(from.join("."))
+        .arg(to)
+        .run()
+        .unwrap();
+}
+
+fn install_framework(source: &SourceDisk, real: &Path) {
+    let version = Cmd::new("chroot").arg(source.root()).args([
+        "python3",
+        "-c",
+        "import sys; print('python{}.{}'.format(*sys.version_info))",
+    ]);
+    let site = format!("usr/lib/{}/site-packages", version.read().unwrap().trim());
+    copy(&real.join("framework/leapp"), &source.at(&site).join("leapp"));
+    // Where leapp3 has what it needs from, by the target's own packages.
+    copy(&real.join("python"), &source.at("usr/lib/python3/dist-packages"));
+    let program = format!(
+        "#!/usr/bin/python3 -B\nimport sys\nsys.path.append('/{site}')\nimport leapp.cli\nsys.exit(leapp.cli.main())\n"
+    );
+    write_program(&source.at("usr/bin/leapp"), &program);
+    fs::remove_file(source.at("root/tmp_leapp_py3/leapp3")).unwrap();
+    // el9's path for what the framework calls by it.
+    if !source.at("usr/bin/find").exists() {
+        symlink("/bin/find", source.at("usr/bin/find")).unwrap();
+    }
+}
+
+/// With the actors that take part, and those of the tests in the place of others.
+fn install_repository(source: &SourceDisk, real: &Path) {
+    copy(&real.join("9to10/etc/leapp"), &source.at("etc/leapp"));
+    copy(&real.join("9to10").join(REPOSITORY), &source.at(REPOSITORY));
+    prune(&source.at(COMMON).join("actors"), &ACTORS);
+    let own = "repositories/system_upgrade/el9toel10/actors";
+    prune(&source.at(REPOSITORY).join(own), &[]);
+    let generator = "actors/upgrade_initramfs_generator";
+    copy(
+        &workspace().join("tests/testbed/leapp/repository").join(generator),
+        &source.at(COMMON).join(generator),
+    );
+    copy(
+        &workspace().join("tests/real/actors"),
+        &source.at(COMMON).join("actors/tests"),
+    );
+    fs::write(
+        source.at("etc/leapp/leapp.conf"),
+        "[repositories]\nrepo_path=/etc/leapp/repos.d/\n[database]\npath=/var/lib/leapp/leapp.db\n\
+         [actor_config]\npath=/etc/leapp/actor_conf.d/\n",
+    )
+    .unwrap();
+}
+
+/// For the actors of the tests to say, as a RHEL would.
+fn record_facts(source: &SourceDisk) {
+    let mut facts = recorded(source, &Path::new("/").join(USERSPACE));
+    facts.push(json!(["FirmwareFacts", {"firmware": "bios"}]));
+    for fact in &mut facts {
+        if fact[0] == "KernelCmdline" {
+            let words = fact[1]["parameters"].as_array_mut().unwrap();
+            words.push(json!({"key": "resume", "value": "UUID=0"}));
+        }
+    }
+    let text = Value::from(facts).to_string();
+    fs::write(source.at("etc/leapp/recorded.json"), text).unwrap();
+    fs::write(source.at("usr/lib/os-release"), OS_RELEASE).unwrap();
 }
 
 fn write_program(path: &Path, text: &str) {

@@ -163,13 +163,28 @@ mod tests {
             env: Ok(Vec::new()),
             env_is_fixed: None,
             entries: Vec::new(),
-            missing: vec!["/vmlinuz-a1-livemode.conf".into()],
+            missing: ["/vmlinuz-a1-livemode.conf", "/vmlinuz-another"]
+                .map(str::to_owned)
+                .into(),
         };
         let menus = [Menu::Grub(grub), Menu::SystemdBoot(SystemdBoot::default())];
         menus.map(|menu| {
             menu.with_entry(&entry("a1-5.conf"))
                 .with_entry(&entry("a1-6.conf"))
         })
+    }
+
+    #[test]
+    fn an_entrys_own_files_are_there_and_a_block_that_is_fixed_clears_nothing() {
+        let [grub, systemd_boot] = menus();
+        let Menu::Grub(mut grub) = grub.with_entry(&entry("a1-livemode.conf")) else {
+            panic!("it is GRUB's");
+        };
+        assert_eq!(grub.missing, ["/vmlinuz-another"]);
+        assert_eq!(Menu::Grub(grub.clone()).cannot_clear(), None);
+        grub.env_is_fixed = Some("it lies on LVM".into());
+        assert_eq!(Menu::Grub(grub).cannot_clear(), Some("it lies on LVM"));
+        assert_eq!(systemd_boot.cannot_clear(), None);
     }
 
     #[test]
