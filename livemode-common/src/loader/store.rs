@@ -223,7 +223,12 @@ mod tests {
     fn a_keeper_reads_as_older_versions_wrote_it() {
         let grub: Keeper =
             serde_json::from_str(r#"{"grubenv": "/boot/grub2/grubenv", "grubenv_on": null}"#).unwrap();
-        assert_eq!(grub.called("a-6"), "a-6");
+        assert_eq!((grub.called("a-6").as_str(), grub.grubenv_on()), ("a-6", None));
+        let found: Keeper = serde_json::from_str(
+            r#"{"grubenv": "/boot/grub2/grubenv", "grubenv_on": "UUID=1:/grub2/grubenv"}"#,
+        )
+        .unwrap();
+        assert_eq!(found.grubenv_on(), Some("UUID=1:/grub2/grubenv"));
         let other = Keeper::SystemdBoot {
             esp: "/efi".into(),
             former_choice: None,

@@ -408,6 +408,16 @@ mod tests {
         assert_eq!(loader.pattern("a.conf"), "a.conf");
         // As it stands it would match another name.
         assert_eq!(loader.pattern("a[1].conf"), "a\\[1][+.]*conf");
+        // What has booted is what booted last, also once it has no tries left; without that the order decides.
+        for (set, after) in [("@saved", "b.conf"), ("", "a.conf")] {
+            assert_eq!(boots(&loader.with(DEFAULT, Some(set))), ["b.conf", after]);
+            let conf = vec![("default".to_owned(), set.to_owned())];
+            let set_in_file = SystemdBoot {
+                conf,
+                ..loader.clone()
+            };
+            assert_eq!(boots(&set_in_file), ["b.conf", after]);
+        }
         // The file's name is what is matched.
         let named = |set: &str| boots(&loader.with(DEFAULT, Some(set)));
         assert_eq!(named("b.conf"), ["b.conf", "a.conf"]);
@@ -443,8 +453,18 @@ mod tests {
         assert_eq!(boots(&with_image.with(DEFAULT, Some(OLD))), [OLD, OLD]);
         let image = with_image.with(DEFAULT, Some("fedora-6.1*"));
         assert_eq!(boots(&image), ["fedora-6.1.efi", "fedora-6.1.efi"]);
+        // Two images: which of them comes first is not known.
+        assert!(fault(&with_image.with(DEFAULT, Some("fedora-*"))).contains("bootctl set-default ID"));
         let mut loader = boot(&[(ONE_SHOT, OURS)], &[]);
         loader.entries[0].missing = Some("/initramfs".into());
         assert!(fault(&loader).contains("a1-livemode.conf does not boot: /initramfs is missing"));
+        let nameless = Entry {
+            linux: None,
+            ..item("a.conf").entry
+        };
+        assert_eq!(
+            loader.unsound(&nameless).as_deref(),
+            Some("the entry a.conf does not boot: it names no kernel")
+        );
     }
 }

@@ -170,6 +170,34 @@ mod tests {
         }
     }
 
+    /// Until it is committed, an upgrade in layers leaves the system as it was.
+    #[test]
+    fn in_layers_nothing_is_to_be_mended() {
+        for (phase, place, words) in [
+            (Phase::Failed, Place::Installed, "livemode-prep retry"),
+            (Phase::Upgrading, Place::Installed, "livemode-prep retry"),
+            (Phase::Failed, Place::Live, "is in /run/upgrade until you leave"),
+        ] {
+            let mut state = State {
+                state: phase,
+                begun: true,
+                atomic: true,
+                ..State::default()
+            };
+            let told = Standing::of(&state, place).do_now;
+            assert!(
+                told.contains("as it was") && told.contains(words),
+                "{phase:?}: {told}"
+            );
+            state.atomic = false;
+            let told = Standing::of(&state, place).do_now;
+            assert!(
+                !told.contains("as it was") && !told.contains(words),
+                "{phase:?}: {told}"
+            );
+        }
+    }
+
     #[test]
     fn every_state_has_something_to_do_and_only_a_failure_an_error() {
         for phase in [

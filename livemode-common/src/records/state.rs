@@ -378,5 +378,42 @@ mod tests {
             ..State::default()
         };
         assert!(of_an_older_version.may_have_begun());
+        for phase in [Phase::Upgrading, Phase::Failed] {
+            let in_layers = State {
+                state: phase,
+                begun: true,
+                atomic: true,
+                ..State::default()
+            };
+            assert!(!in_layers.may_have_begun(), "{phase}");
+        }
+    }
+
+    #[test]
+    fn while_the_system_moves_to_its_disks_nothing_may_be_taken_away() {
+        for phase in [Phase::Prepared, Phase::Upgrading, Phase::Finishing, Phase::Failed] {
+            let state = State {
+                state: phase,
+                ..State::default()
+            };
+            assert_eq!(state.moves_to_the_disks(), None, "{phase}");
+        }
+        let committing = State {
+            state: Phase::Committing,
+            ..State::default()
+        };
+        let why = committing.moves_to_the_disks().unwrap();
+        assert!(why.contains("boot the upgrade's entry"), "{why}");
+    }
+
+    #[test]
+    fn the_first_record_of_a_build_is_its_own() {
+        let first = State::first("built", true, 7);
+        assert_eq!(
+            (first.sequence, first.state, first.time, first.atomic),
+            (1, Phase::Prepared, 7, true)
+        );
+        assert_eq!(first.message, "built");
+        assert!(first.attempts.is_empty() && first.checksum.is_some());
     }
 }
