@@ -204,9 +204,20 @@ fn vm_an_upgrade_is_traced_kept_in_logs_and_boots_upgraded() {
     );
 }
 
-/// The package's unit clears up at the first boot of the upgraded system, and does nothing before.
 #[test]
-fn vm_what_an_upgrade_leaves_goes_at_the_first_boot_of_the_upgraded_system() {
+fn vm_a_target_of_debian_13_upgrades_too() {
+    let subject = Subject::new(Suite::Trixie, "default", "livemode:\n").unwrap();
+    let console = subject.boot_until_it_rests().unwrap();
+    assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
+    assert_eq!(subject.state().unwrap()["state"], "succeeded");
+    assert!(
+        console.contains("report: booted Demo Linux release 2"),
+        "{console}"
+    );
+}
+
+/// The source system with the package's unit that clears up.
+fn with_cleanup() -> Subject {
     const UNIT: &str = "livemode-cleanup.service";
     let subject = default();
     let disk = subject.mounted().unwrap();
@@ -223,60 +234,14 @@ fn vm_what_an_upgrade_leaves_goes_at_the_first_boot_of_the_upgraded_system() {
     .unwrap();
     std::fs::copy(binary("livemode-prep"), disk.at("usr/sbin/livemode-prep")).unwrap();
     drop(disk);
-    let status = |subject: &Subject| subject.prep(|prep| prep.arg("status").read()).unwrap();
-
-    // Before the upgrade the old system boots once more.
-    subject.prep(|prep| prep.arg("disarm").run()).unwrap();
-    let console = subject.boot_until_it_rests().unwrap();
-    assert!(
-        console.contains("report: booted Demo Linux release 1"),
-        "{console}"
-    );
-    assert!(status(&subject).contains("upgrade    prepared: "));
-
-    subject.prep(|prep| prep.arg("arm").run()).unwrap();
-    let [ours, target] = subject.next_boots().unwrap();
-    let console = subject.boot_until_it_rests().unwrap();
-    assert!(
-        console.contains("report: booted Demo Linux release 2"),
-        "{console}"
-    );
-    let status = status(&subject);
-    assert!(
-        status.contains("prepared   nothing\nupgrade    succeeded: "),
-        "{status}"
-    );
-    let disk = subject.mounted().unwrap();
-    for path in [
-        IMAGE,
-        STATE_DIR,
-        "boot/vmlinuz-livemode.x86_64",
-        "boot/initramfs-livemode.x86_64.img",
-    ] {
-        assert!(!disk.at(path).exists(), "{path}");
-    }
-    assert!(!disk.at(&format!("boot/loader/entries/{ours}.conf")).exists());
-    assert!(disk
-        .read("boot/grub2/grubenv")
-        .contains(&format!("saved_entry={target}\n")));
+    subject
 }
 
+/// leapp fails before the transaction: the machine comes back by itself, says why, and can try again. What is left goes at the
+/// first boot of the upgraded system, and not before.
 #[test]
-fn vm_a_target_of_debian_13_upgrades_too() {
-    let subject = Subject::new(Suite::Trixie, "default", "livemode:\n").unwrap();
-    let console = subject.boot_until_it_rests().unwrap();
-    assert!(console.contains("livemode: the upgrade succeeded"), "{console}");
-    assert_eq!(subject.state().unwrap()["state"], "succeeded");
-    assert!(
-        console.contains("report: booted Demo Linux release 2"),
-        "{console}"
-    );
-}
-
-/// leapp fails before the transaction: the machine comes back by itself, says why, and can try again.
-#[test]
-fn vm_an_upgrade_that_fails_early_leads_back_to_the_old_system() {
-    let subject = default();
+fn vm_an_upgrade_that_fails_early_leads_back_to_the_old_system_and_can_be_tried_again() {
+    let subject = with_cleanup();
     std::fs::write(subject.mounted().unwrap().at("etc/leapp-standin-fails"), "").unwrap();
     let [ours, old] = subject.next_boots().unwrap();
     let console = subject.boot_until_it_rests().unwrap();
@@ -308,13 +273,31 @@ fn vm_an_upgrade_that_fails_early_leads_back_to_the_old_system() {
 
     std::fs::remove_file(subject.mounted().unwrap().at("etc/leapp-standin-fails")).unwrap();
     subject.prep(|prep| prep.arg("arm").run()).unwrap();
-    assert_eq!(subject.next_boots().unwrap(), [ours, old]);
+    assert_eq!(subject.next_boots().unwrap(), [ours.clone(), old.clone()]);
     let console = subject.boot_until_it_rests().unwrap();
     assert!(console.contains("attempt 2, step 2 of 2"), "{console}");
     assert!(
         console.contains("report: booted Demo Linux release 2"),
         "{console}"
     );
+    let status = subject.prep(|prep| prep.arg("status").read()).unwrap();
+    assert!(
+        status.contains("prepared   nothing\nupgrade    succeeded: "),
+        "{status}"
+    );
+    let disk = subject.mounted().unwrap();
+    for path in [
+        IMAGE,
+        STATE_DIR,
+        "boot/vmlinuz-livemode.x86_64",
+        "boot/initramfs-livemode.x86_64.img",
+    ] {
+        assert!(!disk.at(path).exists(), "{path}");
+    }
+    assert!(!disk.at(&format!("boot/loader/entries/{ours}.conf")).exists());
+    assert!(disk
+        .read("boot/grub2/grubenv")
+        .contains(&format!("saved_entry={old}\n")));
 }
 
 /// Booted by an entry as upstream's actors write it; the power is cut when the failure has been told.
