@@ -29,10 +29,10 @@ const GENERATORS: [&str; 3] = [
     "systemd-getty-generator",
 ];
 /// systemd's own early work that a system in RAM has no use for, which runs for one upgrade. What it would do is done at the
-/// build, by the packages' own scripts (the caches of ld.so, hwdb and the journal's messages), or kept nowhere (the random
+/// build, by the packages' own scripts (users, the caches of ld.so, hwdb and the journal's messages), or kept nowhere (the random
 /// seed, wtmp), or serves programs that do not run here (foreign binaries, FUSE, tracing, huge pages). Each is a process or
 /// two before the upgrade may start.
-const NOT_NEEDED: [&str; 21] = [
+const NOT_NEEDED: [&str; 22] = [
     "dev-hugepages.mount",
     "dev-mqueue.mount",
     "ldconfig.service",
@@ -51,6 +51,7 @@ const NOT_NEEDED: [&str; 21] = [
     "systemd-random-seed.service",
     "systemd-remount-fs.service",
     "systemd-repart.service",
+    "systemd-sysusers.service",
     "systemd-update-done.service",
     "systemd-update-utmp-runlevel.service",
     "systemd-update-utmp.service",
@@ -84,7 +85,7 @@ fn generators(storage: &Storage) -> Vec<&'static str> {
 }
 
 /// What of systemd's own cannot be started.
-pub(crate) fn not_needed() -> [Item; 21] {
+pub(crate) fn not_needed() -> [Item; 22] {
     NOT_NEEDED.map(|unit| Item::Masked { unit })
 }
 
