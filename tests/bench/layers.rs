@@ -163,7 +163,7 @@ fn package() -> Result<PathBuf> {
                 &spec,
                 format!(
                     "Name: bulk\nVersion: {version}\nRelease: 1\nSummary: Much\nLicense: Apache-2.0\nBuildArch: noarch\nAutoReqProv: \
-                     no\n%define __os_install_post %{{nil}}\n%define _binary_payload \
+                     no\n%define __os_install_post %{{nil}}\n%define _binaries_in_noarch_packages_terminate_build 0\n%define _binary_payload \
                      w3.zstdio\n%description\nMuch.\n%install\nmkdir -p %{{buildroot}}/opt/bulk\n{install}\n%files\n/opt/bulk\n"
                 ),
             )?;

@@ -53,7 +53,7 @@ pub(crate) fn module() -> Vec<Item> {
 /// can pack it.
 pub(crate) fn compressor(has_zstd: bool, config: &KernelConfig) -> &'static str {
     if has_zstd && config.has("CONFIG_RD_ZSTD") {
-        "zstd -q -T0 -3"
+        "zstd -q -T0 -5"
     } else if config.has("CONFIG_RD_XZ") {
         "xz --check=crc32 --lzma2=dict=1MiB -T0"
     } else {
