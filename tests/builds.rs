@@ -97,29 +97,6 @@ fn the_examples_of_the_options_are_valid_and_leave_none_out() {
     }
 }
 
-/// There the file of a program that runs has another name once the program has a mount namespace of its own.
-#[test]
-fn root_a_build_in_a_chroot_finds_its_programs() {
-    let (source, root) = (SourceDisk::bare().unwrap(), tempfile::tempdir().unwrap());
-    let container = Changed::with_an_initramfs().unwrap();
-    let build = Cmd::new("unshare")
-        .args([
-            "--mount",
-            "sh",
-            "-c",
-            "mount --rbind / \"$0\" && exec chroot \"$0\" \"$@\"",
-        ])
-        .arg(root.path())
-        .arg(binary("livemode-prep"))
-        .env("LEAPP_UNSUPPORTED", "1")
-        .arg("--root")
-        .arg(source.root())
-        .args(["build", "--userspace"])
-        .arg(container.path());
-    build.run().unwrap();
-    assert_eq!(source.problems(), serde_json::json!([]));
-}
-
 /// What docs/upgrading.md tells an admin to write and to type before the reboot and after it, in its order.
 #[test]
 fn root_the_commands_of_the_documentation_work() {
