@@ -8,8 +8,8 @@ use livemode_common::failure::precondition;
 /// Where packages put what is not on PATH, seen from the directory that is.
 const LIBEXEC: &str = "../libexec/livemode";
 
-/// This program's file as it was called at the first question. Later this process has a mount namespace of its own, and there a
-/// file that was opened before has the name that the first root of all gives it (path_resolution(7)): another one in a chroot.
+/// This program's file, as /proc/self/exe names it at the first question. That must come before this process gets a mount namespace
+/// of its own: afterwards the link can lead to a path outside of the process's root, as was seen in a chroot of a mounted disk.
 static OWN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Beside this program (a build tree), or where packages put it.
