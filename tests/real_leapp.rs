@@ -333,11 +333,16 @@ fn vm_the_real_leapp_upgrades_a_machine_by_our_live_system_and_ends_at_its_first
         assert!(!upgraded.at(gone).exists(), "{gone}: {console}");
     }
     let log = upgraded.read("var/log/leapp/leapp-upgrade.log");
+    // What leapp itself logs of its runs before the reboot, in the live system and at the first boot.
     for actor in [
+        "complete_livemode_entry",
         "remove_upgrade_boot_entry",
         "dnf_transaction",
         "remove_live_image",
     ] {
-        assert!(log.contains(actor), "no {actor} in {log}");
+        assert!(
+            log.contains(&format!("Executing actor {actor}")),
+            "no {actor} in {log}"
+        );
     }
 }
