@@ -27,7 +27,8 @@ fn main() -> ExitCode {
 #[derive(Debug)]
 enum Job {
     Case(&'static Case),
-    Cut(Story, Box<Cut>),
+    /// Cuts that have left the same disks, and after which the same comes.
+    Cuts(Vec<(Story, Cut)>),
 }
 
 fn all() -> Result<()> {
@@ -99,8 +100,15 @@ fn boundaries(layout: Layout) -> Vec<Story> {
 /// One upgrade is cut at the first moment of each story, and each machine then goes on as its story has it.
 fn cut(lab: &Lab, stories: Vec<Story>, rows: &Mutex<Vec<Row>>) -> Result<()> {
     let first: Vec<_> = stories.iter().map(|story| story.moments[0].clone()).collect();
-    let jobs = stories.into_iter().zip(lab.cuts(&first)?);
-    let jobs = jobs.map(|(story, cut)| Job::Cut(story, Box::new(cut)));
+    let mut alike: Vec<(_, Vec<(Story, Cut)>)> = Vec::new();
+    for (story, cut) in stories.into_iter().zip(lab.cuts(&first)?) {
+        let key = (cut.blocks()?, story.moments[1..].to_vec());
+        match alike.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, cuts)) => cuts.push((story, cut)),
+            None => alike.push((key, vec![(story, cut)])),
+        }
+    }
+    let jobs = alike.into_iter().map(|(_, cuts)| Job::Cuts(cuts));
     follow(lab, jobs.collect(), rows)
 }
 
@@ -112,11 +120,7 @@ fn follow(lab: &Lab, jobs: VecDeque<Job>, rows: &Mutex<Vec<Row>>) -> Result<()> 
         let threads = (0..slot::count()?).map(|_| {
             scope.spawn(|| -> Result<()> {
                 while let Some(job) = next() {
-                    let rested = match &job {
-                        Job::Case(case) => lab.meets(case),
-                        Job::Cut(story, cut) => lab.after(story, cut),
-                    };
-                    tell(rested.with_context(|| format!("{job:?}"))?, rows)?;
+                    rest(lab, &job, rows).with_context(|| format!("{job:?}"))?;
                 }
                 Ok(())
             })
@@ -130,17 +134,35 @@ fn follow(lab: &Lab, jobs: VecDeque<Job>, rows: &Mutex<Vec<Row>>) -> Result<()> 
     })
 }
 
-fn tell(rested: Rested, rows: &Mutex<Vec<Row>>) -> Result<()> {
+fn rest(lab: &Lab, job: &Job, rows: &Mutex<Vec<Row>>) -> Result<()> {
+    let cuts = match job {
+        Job::Case(case) => return tell(&lab.meets(case)?, Vec::new(), rows),
+        Job::Cuts(cuts) => cuts,
+    };
+    let Some(((story, from), others)) = cuts.split_first() else {
+        return Ok(());
+    };
+    let rested = lab.after(story, from)?;
+    let others = others
+        .iter()
+        .map(|(other, cut)| rested.row_of(from, other.seed, cut));
+    tell(&rested, others.collect(), rows)
+}
+
+/// Shows where a machine rests, and others with it, and writes that down.
+fn tell(rested: &Rested, others: Vec<Row>, rows: &Mutex<Vec<Row>>) -> Result<()> {
     let Rested { row, wrong, console } = rested;
     let mut rows = rows.lock().expect("no thread has panicked");
-    println!(
-        "{:<9} {} {} (seed {}, {} boots)",
-        row.outcome.name(),
-        row.fault,
-        row.moment,
-        row.seed,
-        row.boots
-    );
+    for row in std::iter::once(row).chain(&others) {
+        println!(
+            "{:<9} {} {} (seed {}, {} boots)",
+            row.outcome.name(),
+            row.fault,
+            row.moment,
+            row.seed,
+            row.boots
+        );
+    }
     let target = workspace().join("target");
     if !wrong.is_empty() {
         let kept = target.join(format!("faults-{}.console", rows.len()));
@@ -151,7 +173,8 @@ fn tell(rested: Rested, rows: &Mutex<Vec<Row>>) -> Result<()> {
             kept.display()
         );
     }
-    rows.push(row);
+    rows.push(row.clone());
+    rows.extend(others);
     let path = target.join("faults.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&*rows)?)
         .with_context(|| format!("writing {}", path.display()))

@@ -5,6 +5,7 @@ use crate::random::Random;
 
 mod cases;
 mod lab;
+mod life;
 mod row;
 mod tree;
 
@@ -127,15 +128,15 @@ mod tests {
     #[test]
     fn a_report_is_that_of_the_last_boot_whatever_the_kernel_says_meanwhile() {
         let console = "report: booted 1\nreport: end\n[  1.2] report: booted 2\nreport: a-1.noarch[   85.168675] SSE\nreport: end\n";
-        assert_eq!(lab::report(console), ["booted 2", "a-1.noarch", "end"]);
+        assert_eq!(life::report(console), ["booted 2", "a-1.noarch", "end"]);
     }
 
     #[test]
     fn a_machine_is_held_where_its_last_boot_says_so_and_lets_somebody_in() {
         let held = "Booting `LiveMode upgrade'\nlivemode: this live system stays up\nhost login: ";
-        assert!(lab::is_held(held));
-        assert!(!lab::is_held(&format!("{held}\nBooting `Demo'\n")));
-        assert!(!lab::is_held(
+        assert!(life::is_held(held));
+        assert!(!life::is_held(&format!("{held}\nBooting `Demo'\n")));
+        assert!(!life::is_held(
             "Booting `LiveMode upgrade'\nlivemode: this live system stays up\n"
         ));
     }
