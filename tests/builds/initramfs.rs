@@ -43,7 +43,13 @@ fn root_the_initramfs_holds_what_a_machine_with_a_plain_disk_needs_and_nothing_e
         ] {
             assert!(!driver(name), "{suite:?}: {name} in {listing}");
         }
-        assert!(listing.contains("usr/bin/livemode-boot"), "{listing}");
+        for file in [
+            "usr/bin/livemode-boot",
+            "etc/modules-load.d/livemode.conf",
+            "lib/systemd/systemd-modules-load",
+        ] {
+            assert!(listing.contains(file), "{suite:?}: no {file} in {listing}");
+        }
         for program in [
             "NetworkManager",
             "multipathd",

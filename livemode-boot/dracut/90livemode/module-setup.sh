@@ -24,9 +24,12 @@ install() {
     inst_hook cmdline 29 "$moddir/livemode-cmdline.sh"
     inst_hook pre-mount 10 "$moddir/livemode-mount.sh"
     dracut_need_initqueue
+    # What mounts the image is loaded while its disk appears.
+    # shellcheck disable=SC2154 # set by dracut
+    mkdir -p "$initdir/etc/modules-load.d"
+    printf '%s\n' loop squashfs overlay > "$initdir/etc/modules-load.d/livemode.conf"
     # It would start multipathd again while root is switched; multipathd conflicts with initrd-cleanup.service, whose job
     # is then cancelled, and nothing goes on (multipath-tools 0.9.4).
-    # shellcheck disable=SC2154 # set by dracut
     livemode_off "$initdir/etc/systemd/system/multipathd.socket"
     # The live system sets the kernel's values, and nothing of ours mounts partitions by their types.
     livemode_off "$initdir/etc/systemd/system/systemd-sysctl.service"
