@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use livemode_common::cmd::Cmd;
-use livemode_common::mount::{enter_private_namespace, MountSpec, MountStack};
+use livemode_common::mount::{enter_private_namespace, in_private, MountSpec, MountStack};
 use livemode_common::mountinfo;
 use livemode_tests::disk::Mounted;
 use nix::mount::{mount, MsFlags};
@@ -107,4 +107,22 @@ fn root_a_program_that_the_kernel_does_not_let_go_is_given_up() {
             "{touch}: took longer than its limit of 1s; it cannot be ended: the kernel does not let it go"
         )
     );
+}
+
+#[test]
+fn root_what_is_mounted_in_private_is_seen_nowhere_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("at");
+    std::fs::create_dir(&at).unwrap();
+    let name = at.to_string_lossy().into_owned();
+    let is_seen_by = |file: &str| std::fs::read_to_string(file).unwrap().contains(&name);
+    in_private(|| {
+        let mut mounts = MountStack::default();
+        mounts.mount(&MountSpec::new("tmpfs", &at, "tmpfs", "")).unwrap();
+        assert!(is_seen_by("/proc/thread-self/mountinfo"));
+        assert!(!is_seen_by("/proc/self/mountinfo"));
+        mounts.keep();
+    });
+    // It went with the namespace.
+    std::fs::remove_dir(&at).unwrap();
 }

@@ -218,7 +218,10 @@ pub(crate) fn record_refusal(plan: &MountPlan, fault: &str) -> Result<bool> {
 
 /// Calls `act` with the source system's records, mounted for that moment; false where it is not known on which device
 /// they lie, or that is not there.
-pub(crate) fn with_records(plan: &MountPlan, act: impl FnOnce(&Records) -> Result<bool>) -> Result<bool> {
+pub(crate) fn with_records(
+    plan: &MountPlan,
+    act: impl FnOnce(&Records) -> Result<bool> + Send,
+) -> Result<bool> {
     if let Some(place) = &plan.store {
         return act(&Store::open(plan, place)?.records()?);
     }
@@ -228,11 +231,7 @@ pub(crate) fn with_records(plan: &MountPlan, act: impl FnOnce(&Records) -> Resul
     if !is_block_device(device) {
         return Ok(false);
     }
-    let mut mounts = MountStack::default();
-    device::mount(device, mount, &mut mounts)?;
-    let result = act(&Records::in_dir(dir))?;
-    mounts.unmount()?;
-    Ok(result)
+    device::while_mounted(device, mount, || act(&Records::in_dir(dir)))
 }
 
 fn mount_image(plan: &MountPlan, file: &File, mounts: &mut MountStack) -> Result<()> {

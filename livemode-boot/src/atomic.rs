@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use livemode_common::loader::files;
 use livemode_common::loader::own::Boots;
-use livemode_common::mount::MountStack;
 use livemode_common::records::{Change, OwnEntry, Phase, Records, State};
 use livemode_common::store::{fill, Fill, LogRing};
 
@@ -149,11 +148,9 @@ fn commit(
         return half_moved(plan, &layers, records, attempt, target, &error);
     }
     for kept in store.kept(plan)? {
-        let mut mounts = MountStack::default();
-        device::mount(&kept, Path::new(KEEPING), &mut mounts)?;
-        let shown = files::show_entries(Path::new(KEEPING));
-        let unmounted = mounts.unmount();
-        shown.and(unmounted)?;
+        device::while_mounted(&kept, Path::new(KEEPING), || {
+            files::show_entries(Path::new(KEEPING))
+        })?;
     }
     records.record(Change {
         target: Some(target.to_owned()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use livemode_common::mount::{MountSpec, MountStack};
+use livemode_common::mount::{in_private, MountSpec, MountStack};
 use nix::sys::stat::{major, minor};
 use sys_mount::MountFlags;
 
@@ -108,6 +108,27 @@ fn is_below_another(node: &Path, sys: &Path) -> bool {
 /// Mounts the device read-write, for the live system mounts the same superblock again, as part of the source system.
 pub(crate) fn mount(device: &Path, target: &Path, mounts: &mut MountStack) -> Result<()> {
     mount_with(device, target, MountFlags::empty(), mounts)
+}
+
+/// Calls `act` while the device is mounted there, for this call alone. Nobody else sees that: systemd reads its table of mounts
+/// anew at each change, and after a handful of them rests for a second, in which nothing goes on.
+///
+/// # Errors
+/// Those of `act` before those of unmounting.
+pub(crate) fn while_mounted<T: Send>(
+    device: &Path,
+    target: &Path,
+    act: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    in_private(|| {
+        let mut mounts = MountStack::default();
+        mount(device, target, &mut mounts)?;
+        let result = act();
+        let unmounted = mounts.unmount();
+        let result = result?;
+        unmounted?;
+        Ok(result)
+    })
 }
 
 /// Mounts the device read-only: where it was unmounted last, nothing is written to it.

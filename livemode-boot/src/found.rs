@@ -1,7 +1,6 @@
 //! What the records of the source system say, read once in early boot.
 use anyhow::Result;
 use livemode_common::loader::store::Keeper;
-use livemode_common::mount::MountStack;
 use livemode_common::records::{OwnEntry, Records, State};
 
 use crate::console::{say, Level};
@@ -69,17 +68,15 @@ pub(crate) fn look(plan: &MountPlan) -> Result<Found> {
         return Ok(Found::nothing());
     };
     device::wait(device, &device.display().to_string(), plan.deadline_s)?;
-    let mut mounts = MountStack::default();
-    device::mount(device, mount, &mut mounts)?;
-    let records = Records::in_dir(dir);
-    let manifest = records.manifest().ok().flatten();
-    let found = Found {
-        state: state(&records),
-        built: manifest.as_ref().map(|manifest| manifest.id.clone()),
-        own: manifest.and_then(|manifest| manifest.boot.entry),
-    };
-    mounts.unmount()?;
-    Ok(found)
+    device::while_mounted(device, mount, || {
+        let records = Records::in_dir(dir);
+        let manifest = records.manifest().ok().flatten();
+        Ok(Found {
+            state: state(&records),
+            built: manifest.as_ref().map(|manifest| manifest.id.clone()),
+            own: manifest.and_then(|manifest| manifest.boot.entry),
+        })
+    })
 }
 
 fn state(records: &Records) -> Result<Option<State>, Unreadable> {

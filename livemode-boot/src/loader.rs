@@ -50,16 +50,15 @@ pub(crate) fn clear_next(plan: &MountPlan) -> Result<bool> {
     })
 }
 
-fn with_block(plan: &MountPlan, change: impl FnOnce(PathBuf) -> Result<bool>) -> Result<bool> {
+fn with_block(plan: &MountPlan, change: impl FnOnce(PathBuf) -> Result<bool> + Send) -> Result<bool> {
     let Some(block) = &plan.grubenv else {
         return Ok(false);
     };
     wait(block)?;
-    let mut mounts = MountStack::default();
-    device::mount(&block.device, &block.mount, &mut mounts)?;
-    let result = change(block.mount.join(&block.path));
-    mounts.unmount()?;
-    result.with_context(|| format!("changing what boots next in /{}", block.path.display()))
+    device::while_mounted(&block.device, &block.mount, || {
+        change(block.mount.join(&block.path))
+            .with_context(|| format!("changing what boots next in /{}", block.path.display()))
+    })
 }
 
 /// systemd mounts them in the initramfs already, where the kernel has what that takes by then.

@@ -108,6 +108,20 @@ impl Drop for MountStack {
     }
 }
 
+/// Calls `act` in a mount namespace of its own, where the kernel gives us one; what it leaves mounted is gone with it.
+pub fn in_private<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // Its mounts are unmounted again either way.
+            let _ = enter_private_namespace();
+            act()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Gives this thread a mount namespace of its own: what it mounts is seen nowhere else, and gone with it, whatever kills
 /// it. What the host unmounts is unmounted here too: the mounts are slaves, not private ones (mount_namespaces(7)),
 /// whose copies would keep the host's devices busy as long as we run. Threads and programs that it starts later share

@@ -14,6 +14,8 @@ use crate::pair::{Pair, Side};
 use crate::row::{median, Row};
 
 const BOOTS: usize = 5;
+/// Of which each takes nearly the same number.
+const COUNTED_BOOTS: usize = 3;
 const KERNEL: &str = "Linux version ";
 const LEAPP: &str = "bench: leapp ";
 /// In leapp's place on the source system: tells the first line of /proc/stat (proc_stat(5)).
@@ -26,23 +28,24 @@ const IDLE: [usize; 2] = [3, 4];
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let pair = Pair::new(STAND_IN)?;
     let unchecked = pair.ours.unchecked()?;
-    let of = |name: &str, unit, bar, what, [ours, theirs]: [&Side; 2], spent: fn(&Side) -> Result<f64>| {
-        let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
-        for number in 1..=BOOTS {
-            let (our_time, their_time) = (spent(ours)?, spent(theirs)?);
-            eprintln!("{name}, round {number} of {BOOTS}: {our_time:.2} beside {their_time:.2} {unit}");
-            our_times.push(our_time);
-            their_times.push(their_time);
-        }
-        anyhow::Ok(Row {
-            name: name.into(),
-            ours: median(our_times),
-            theirs: median(their_times),
-            unit,
-            bar,
-            what,
-        })
-    };
+    let of =
+        |name: &str, unit, bar, what, [ours, theirs]: [&Side; 2], boots, spent: fn(&Side) -> Result<f64>| {
+            let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+            for number in 1..=boots {
+                let (our_time, their_time) = (spent(ours)?, spent(theirs)?);
+                eprintln!("{name}, round {number} of {boots}: {our_time:.2} beside {their_time:.2} {unit}");
+                our_times.push(our_time);
+                their_times.push(their_time);
+            }
+            anyhow::Ok(Row {
+                name: name.into(),
+                ours: median(our_times),
+                theirs: median(their_times),
+                unit,
+                bar,
+                what,
+            })
+        };
     Ok(vec![
         of(
             "start_to_leapp",
@@ -50,6 +53,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             Some(0.5),
             "the kernel's start to leapp's first byte, with our check of the image, beside upstream's LiveMode",
             [&pair.ours, &pair.theirs],
+            BOOTS,
             processor_s,
         )?,
         of(
@@ -58,6 +62,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             None,
             "instructions of the same, without a check",
             [&unchecked, &pair.theirs],
+            COUNTED_BOOTS,
             busy_s,
         )?,
     ])

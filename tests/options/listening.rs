@@ -74,7 +74,7 @@ fn vm_without_network_nothing_listens_and_only_ours_runs() {
             running.type_line(Running::ASK)?;
             running.expect_after("begin-42", "end-42")?;
             running.type_line("echo weight-$(systemctl show -P StartupCPUWeight livemode-upgrade)")?;
-            running.expect("weight-10000")?;
+            running.expect("weight-1000")?;
             Ok(running.console())
         })
         .unwrap();

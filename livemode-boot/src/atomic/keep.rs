@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use livemode_common::fsio::sha256;
 use livemode_common::loader::efivars::Variable;
-use livemode_common::mount::MountStack;
 use livemode_common::store::{Header, Sectors, StoreIo, BLOCK};
 use serde::{Deserialize, Serialize};
 
@@ -50,13 +49,9 @@ pub(super) fn take(header: &Header, store: &StoreIo, devices: &[PathBuf], mount:
         ..Index::default()
     };
     for (kept, device) in header.kept.iter().zip(devices) {
-        let mut mounts = MountStack::default();
-        device::mount(device, mount, &mut mounts)?;
         let ours = ours(header, &kept.mount);
-        let tree = copy.tree(&kept.mount, mount, &ours);
-        let unmounted = mounts.unmount();
+        let tree = device::while_mounted(device, mount, || copy.tree(&kept.mount, mount, &ours));
         index.trees.push(tree?);
-        unmounted?;
     }
     for sectors in &header.sectors {
         index.code.push(copy.at);
@@ -89,12 +84,9 @@ pub(super) fn restore(header: &Header, store: &StoreIo, devices: &[PathBuf], mou
         return Ok(());
     };
     for ((tree, kept), device) in index.trees.iter().zip(&header.kept).zip(devices) {
-        let mut mounts = MountStack::default();
-        device::mount(device, mount, &mut mounts)?;
-        let restored = put_back(tree, mount, store);
-        let unmounted = mounts.unmount();
-        restored.with_context(|| format!("putting {} back", kept.mount))?;
-        unmounted?;
+        device::while_mounted(device, mount, || {
+            put_back(tree, mount, store).with_context(|| format!("putting {} back", kept.mount))
+        })?;
     }
     for (sectors, at) in header.sectors.iter().zip(&index.code) {
         let mut kept = vec![0; usize::try_from(sectors.bytes)?];
