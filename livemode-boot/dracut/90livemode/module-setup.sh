@@ -30,7 +30,10 @@ install() {
     printf '%s\n' loop squashfs overlay > "$initdir/etc/modules-load.d/livemode.conf"
     # Nothing here goes by events of these, and they are most of all: a big machine has thousands for its memory alone.
     # The live system takes them.
-    livemode_no_coldplug bdi drivers mem memory module tty vc workqueue
+    local without=(bdi drivers mem memory module tty vc workqueue)
+    # Those of the processor load its own ciphers: a volume that is opened without them stays slow.
+    dracut_module_included crypt || without+=(cpu)
+    livemode_no_coldplug "${without[@]}"
     # It would start multipathd again while root is switched; multipathd conflicts with initrd-cleanup.service, whose job
     # is then cancelled, and nothing goes on (multipath-tools 0.9.4).
     livemode_off "$initdir/etc/systemd/system/multipathd.socket"
