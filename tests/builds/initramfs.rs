@@ -46,7 +46,6 @@ fn root_the_initramfs_holds_what_a_machine_with_a_plain_disk_needs_and_nothing_e
         for file in [
             "usr/bin/livemode-boot",
             "etc/modules-load.d/livemode.conf",
-            "etc/systemd/system/systemd-udev-trigger.service.d/livemode.conf",
             "lib/systemd/systemd-modules-load",
         ] {
             assert!(listing.contains(file), "{suite:?}: no {file} in {listing}");
