@@ -381,4 +381,24 @@ mod tests {
         assert!(is_errno(&error, nix::errno::Errno::EINVAL));
         assert!(!is_errno(&error, nix::errno::Errno::EBUSY));
     }
+
+    #[test]
+    fn on_a_slow_machine_the_clock_ends_dracuts_rounds() {
+        let hook = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/dracut/90livemode/livemode-settled.sh"
+        );
+        // RDRETRY is in half seconds: 2 have passed since boot for sure, the other has not.
+        for (round, retries, then) in [
+            ("0", "2", "2"),
+            ("1", "2", "2"),
+            ("7", "2", "7"),
+            ("0", "999999999999", "0"),
+        ] {
+            let script = format!("main_loop={round} RDRETRY={retries}; . {hook}; printf %s $main_loop");
+            let ran = std::process::Command::new("sh").args(["-euc", &script]).output();
+            let ran = ran.unwrap();
+            assert_eq!(String::from_utf8_lossy(&ran.stdout), then, "{round} of {retries}");
+        }
+    }
 }

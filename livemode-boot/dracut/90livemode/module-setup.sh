@@ -22,6 +22,7 @@ installkernel() {
 install() {
     inst_binary "${LIVEMODE_BOOT:-/usr/libexec/livemode/livemode-boot}" /usr/bin/livemode-boot
     inst_hook cmdline 29 "$moddir/livemode-cmdline.sh"
+    inst_hook initqueue/settled 10 "$moddir/livemode-settled.sh"
     inst_hook pre-mount 10 "$moddir/livemode-mount.sh"
     dracut_need_initqueue
     # What mounts the image is loaded while its disk appears.

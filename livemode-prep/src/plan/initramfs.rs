@@ -14,7 +14,7 @@ use crate::facts::Facts;
 pub(crate) const OUTPUT: &str = "/var/tmp/livemode-initramfs.img";
 pub(crate) const MODULE_NAME: &str = "livemode";
 const MODULE_DIR: &str = "/usr/lib/dracut/modules.d/90livemode";
-const MODULE: [(&str, &str, u32); 3] = [
+const MODULE: [(&str, &str, u32); 4] = [
     (
         "module-setup.sh",
         include_str!("../../../livemode-boot/dracut/90livemode/module-setup.sh"),
@@ -23,6 +23,11 @@ const MODULE: [(&str, &str, u32); 3] = [
     (
         "livemode-cmdline.sh",
         include_str!("../../../livemode-boot/dracut/90livemode/livemode-cmdline.sh"),
+        0o755,
+    ),
+    (
+        "livemode-settled.sh",
+        include_str!("../../../livemode-boot/dracut/90livemode/livemode-settled.sh"),
         0o755,
     ),
     (
