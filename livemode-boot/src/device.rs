@@ -232,6 +232,8 @@ fn is_errno(error: &anyhow::Error, errno: nix::errno::Errno) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use livemode_common::cmd::Cmd;
+
     use super::*;
 
     #[test]
@@ -396,9 +398,8 @@ mod tests {
             ("0", "999999999999", "0"),
         ] {
             let script = format!("main_loop={round} RDRETRY={retries}; . {hook}; printf %s $main_loop");
-            let ran = std::process::Command::new("sh").args(["-euc", &script]).output();
-            let ran = ran.unwrap();
-            assert_eq!(String::from_utf8_lossy(&ran.stdout), then, "{round} of {retries}");
+            let said = Cmd::new("sh").args(["-euc", &script]).read().unwrap();
+            assert_eq!(said, then, "{round} of {retries}");
         }
     }
 }
