@@ -162,9 +162,7 @@ fn vm_a_disk_that_fails_in_the_merge_is_told_and_once_mended_gets_the_new_system
     let told = subject
         .started_until_it_rests(|mut running| {
             running.expect("this live system stays up, with the upgraded system in /run/upgrade")?;
-            running.expect("demo-source login:")?;
-            running.type_line("root")?;
-            running.expect("root@demo-source:~#")?;
+            running.log_in()?;
             running.type_line("livemode-run status; cat /run/upgrade/etc/demo-release")?;
             running.expect("Demo Linux release 2")?;
             running.type_line("livemode-run commit # once more")?;
@@ -225,9 +223,7 @@ fn kept() -> Subject {
 }
 
 fn up_to_a_word(running: &mut Running) -> anyhow::Result<()> {
-    running.expect("demo-source login:")?;
-    running.type_line("root")?;
-    running.expect("root@demo-source:~#")?;
+    running.log_in()?;
     running.type_line("livemode-run upgrade --keep")?;
     running.expect("the upgraded system is whole, and kept apart")?;
     running.expect("root@demo-source:~#")

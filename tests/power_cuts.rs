@@ -33,9 +33,7 @@ fn waits_and_resumes(subject: &Subject) {
         .started_until_it_rests(|mut running| {
             running.expect("livemode: THE UPGRADE FAILED: attempt 1 did not complete: ")?;
             running.expect("the RPM transaction has begun: the old system is no longer whole")?;
-            running.expect("demo-source login:")?;
-            running.type_line("root")?;
-            running.expect("root@demo-source:~#")?;
+            running.log_in()?;
             running.type_line("upgrade")?;
             running.wait()
         })

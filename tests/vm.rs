@@ -345,9 +345,7 @@ fn vm_without_autostart_nothing_runs_until_upgrade_is_typed() {
     let console = subject
         .started(|mut running| {
             running.expect("The upgrade waits: log in and type  upgrade  to start it.")?;
-            running.expect("demo-source login:")?;
-            running.type_line("root")?;
-            running.expect("root@demo-source:~#")?;
+            running.log_in()?;
             running.type_line(
                 "systemctl is-active livemode-upgrade; livemode-run status; echo looked-$((40+2))",
             )?;

@@ -91,9 +91,7 @@ fn vm_a_frozen_pid_1_is_reset_by_the_watchdog_and_the_old_system_comes_back() {
     };
     let frozen = |mut running: Running| {
         running.expect("livemode: attempt 1, step 1 of 2")?;
-        running.expect("demo-source login:")?;
-        running.type_line("root")?;
-        running.expect("root@demo-source:~#")?;
+        running.log_in()?;
         running.type_line(FREEZE)?;
         running.wait()
     };

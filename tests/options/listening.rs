@@ -67,9 +67,7 @@ fn vm_without_network_nothing_listens_and_only_ours_runs() {
     let subject = Subject::new(Suite::Bookworm, "by-hand", config).unwrap();
     let console = subject
         .started(|mut running| {
-            running.expect("demo-source login:")?;
-            running.type_line("root")?;
-            running.expect("root@demo-source:~#")?;
+            running.log_in()?;
             running.type_line("export TERM=dumb; stty columns 300")?;
             running.type_line(Running::ASK)?;
             running.expect_after("begin-42", "end-42")?;

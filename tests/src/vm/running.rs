@@ -152,6 +152,16 @@ impl Running {
         Ok(())
     }
 
+    /// Logs in as root, whom the live system of these tests lets in without a password.
+    ///
+    /// # Errors
+    /// Those of [`expect`](Self::expect) and [`type_line`](Self::type_line).
+    pub fn log_in(&mut self) -> Result<()> {
+        self.expect("demo-source login:")?;
+        self.type_line("root")?;
+        self.expect("root@demo-source:~#")
+    }
+
     /// Types a line on the serial console.
     ///
     /// # Errors
