@@ -29,6 +29,12 @@ install() {
     # shellcheck disable=SC2154 # set by dracut
     mkdir -p "$initdir/etc/modules-load.d"
     printf '%s\n' loop squashfs overlay > "$initdir/etc/modules-load.d/livemode.conf"
+    # Nothing here goes by events of these, and they are most of all: a big machine has thousands for its memory alone.
+    # The live system takes them.
+    local without=(bdi drivers mem memory module tty vc workqueue)
+    # Those of the processor load its own ciphers: a volume that is opened without them stays slow.
+    dracut_module_included crypt || without+=(cpu)
+    livemode_no_coldplug "${without[@]}"
     # It would start multipathd again while root is switched; multipathd conflicts with initrd-cleanup.service, whose job
     # is then cancelled, and nothing goes on (multipath-tools 0.9.4).
     livemode_off "$initdir/etc/systemd/system/multipathd.socket"
@@ -37,6 +43,18 @@ install() {
     livemode_off "$initdir/etc/systemd/system-generators/systemd-gpt-auto-generator"
     # The package of multipath-tools would have its driver loaded on every machine.
     dracut_module_included multipath || rm -f "$initdir/usr/lib/modules-load.d/multipath.conf"
+}
+
+# Of these subsystems: the unit's own commands, with more words.
+livemode_no_coldplug() {
+    local unit=systemd-udev-trigger.service words commands
+    words=$(printf ' --subsystem-nomatch=%s' "$@")
+    # shellcheck disable=SC2154 # set by dracut
+    commands=$(sed -n "s/^ExecStart=.*udevadm trigger.*/&$words/p" "${dracutsysrootdir-}$systemdsystemunitdir/$unit")
+    [ -n "$commands" ] || return 0
+    # shellcheck disable=SC2154 # set by dracut
+    mkdir -p "$initdir/etc/systemd/system/$unit.d"
+    printf '[Service]\nExecStart=\n%s\n' "$commands" > "$initdir/etc/systemd/system/$unit.d/livemode.conf"
 }
 
 livemode_off() {
